@@ -1,0 +1,37 @@
+# make demo   a speech recogniser, from nothing: corpus, training, decoding, report
+# make test   ruff, mypy, pytest
+# make build  (re)build the native kernels after a change in wfst_entropy/csrc
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# pip's own variable, so that the build environment is constrained too
+export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+NATIVE := CMakeLists.txt $(wildcard wfst_entropy/csrc/*)
+
+.PHONY: demo test lint build clean
+
+demo: $(VENV)/demo.stamp
+	PATH="$(abspath $(BIN)):$$PATH" recipes/librispeech/run.sh --corpus mini $(DEMO_OPTIONS)
+
+test: $(VENV)/dev.stamp lint
+	$(BIN)/pytest -q
+
+lint: $(VENV)/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+build: $(VENV)/bin/python
+	$(BIN)/pip install -q -e .
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/%.stamp: pyproject.toml constraints.txt $(NATIVE) | $(VENV)/bin/python
+	$(BIN)/pip install -q -e '.[$*]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build

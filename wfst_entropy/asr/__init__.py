@@ -1,0 +1,1 @@
+"""Speech recognition on top of the graph engine: options, data, models, training."""

@@ -1,0 +1,1 @@
+"""Data: the synthetic corpus, manifests, features, units and batches."""

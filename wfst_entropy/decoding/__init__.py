@@ -1,0 +1,1 @@
+"""From frame scores to tokens, words and their times."""

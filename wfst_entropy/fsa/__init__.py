@@ -1,0 +1,40 @@
+"""Finite-state automata, ragged tensors, frame scores and symbol tables."""
+
+from wfst_entropy.fsa.dense_fsa_vec import DenseFsaVec
+from wfst_entropy.fsa.errors import (
+    CyclicFsaError,
+    EmptyGraphError,
+    FsaAttributeError,
+    FsaError,
+    FsaFormatError,
+    FsaIndexError,
+    FsaRuntimeError,
+    FsaTypeError,
+    FsaValueError,
+    SymbolNotFoundError,
+)
+from wfst_entropy.fsa.fsa import Fsa
+from wfst_entropy.fsa.properties import Properties
+from wfst_entropy.fsa.ragged import RaggedShape, RaggedTensor
+
+FsaVec = Fsa
+"""A name for annotations: an `Fsa` with three axes `[fsa][state][arc]`."""
+
+__all__ = [
+    "CyclicFsaError",
+    "DenseFsaVec",
+    "EmptyGraphError",
+    "Fsa",
+    "FsaAttributeError",
+    "FsaError",
+    "FsaFormatError",
+    "FsaIndexError",
+    "FsaRuntimeError",
+    "FsaTypeError",
+    "FsaValueError",
+    "FsaVec",
+    "Properties",
+    "RaggedShape",
+    "RaggedTensor",
+    "SymbolNotFoundError",
+]

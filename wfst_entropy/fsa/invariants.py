@@ -1,0 +1,143 @@
+"""Checks of what every Fsa must fulfil, with messages that name the FSA and the arc."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from wfst_entropy.fsa import arc_attributes
+from wfst_entropy.fsa.errors import FsaTypeError, FsaValueError
+from wfst_entropy.fsa.ragged import RaggedShape, RaggedTensor
+
+if TYPE_CHECKING:
+    from wfst_entropy.fsa.fsa import Fsa
+
+
+def check_tensors(shape: RaggedShape, arcs: Tensor, scores: Tensor | None) -> None:
+    """Checks types, dtypes and sizes.
+
+    Raises:
+      FsaTypeError: a wrong type or dtype.
+      FsaValueError: a wrong number of axes or elements, or two devices.
+    """
+    if not isinstance(shape, RaggedShape):
+        raise FsaTypeError(f"shape: must be a RaggedShape, got {type(shape).__name__}.")
+    if shape.num_axes not in (2, 3):
+        raise FsaValueError(
+            f"shape: must have 2 axes [state][arc] or 3 [fsa][state][arc], got {shape.num_axes}."
+        )
+    if not isinstance(arcs, Tensor) or arcs.dtype != torch.int32:
+        raise FsaTypeError(f"arcs: must be an int32 tensor (num_arcs, 3), got {_describe(arcs)}.")
+    if arcs.shape != (shape.numel(), 3):
+        raise FsaValueError(
+            f"arcs: must have shape ({shape.numel()}, 3) to fit `shape`, got {tuple(arcs.shape)}."
+        )
+    if scores is None:
+        return
+    if not isinstance(scores, Tensor) or scores.dtype not in (torch.float32, torch.float64):
+        raise FsaTypeError(f"scores: must be a float32 or float64 tensor, got {_describe(scores)}.")
+    if scores.shape != (shape.numel(),):
+        raise FsaValueError(
+            f"scores: must have one score per arc, ({shape.numel()},), got {tuple(scores.shape)}."
+        )
+    if scores.device != arcs.device:
+        raise FsaValueError(f"scores: on {scores.device}, but arcs are on {arcs.device}.")
+
+
+def check_arcs(shape: RaggedShape, arcs: Tensor) -> None:
+    """Checks the order of arcs, the range of states, and where label -1 stands.
+
+    Raises:
+      FsaValueError: naming the first FSA or arc that is wrong.
+    """
+    shape = shape.to(arcs.device)
+    if shape.num_axes == 3:
+        sizes = shape.row_splits(1)[1:] - shape.row_splits(1)[:-1]
+    else:
+        sizes = torch.tensor([shape.dim0], device=arcs.device)
+    single = torch.nonzero(sizes == 1)
+    if single.numel():
+        raise FsaValueError(
+            f"{_where(shape, int(single[0]))}: has 1 state; an FSA has a start and a final state, "
+            "or no state at all."
+        )
+    if not arcs.shape[0]:
+        return
+    state = shape.row_ids(shape.num_axes - 1)
+    fsa = shape.row_ids(1)[state] if shape.num_axes == 3 else torch.zeros_like(state)
+    first = shape.row_splits(1)[fsa] if shape.num_axes == 3 else torch.zeros_like(state)
+    src, dst, label = arcs.to(torch.int64).unbind(1)
+    final = sizes[fsa] - 1
+    rules = (
+        (src == state - first, "its source must be the state that `shape` puts it in; are the "
+         "arcs ordered by source?"),
+        ((dst >= 0) & (dst <= final), "its destination must be a state of its FSA."),
+        (src != final, "no arc may leave the final state, the last one."),
+        ((label == -1) | (dst != final), "an arc into the final state must have label -1."),
+        ((label != -1) | (dst == final), "label -1 is only for arcs into the final state."),
+        (label >= -1, "a label must be -1 (into the final state), 0 (epsilon) or positive."),
+    )  # fmt: skip
+    if bool(torch.stack([holds for holds, _ in rules]).all()):
+        return
+    for holds, rule in rules:
+        wrong = torch.nonzero(~holds)
+        if wrong.numel():
+            arc = int(wrong[0])
+            number = arc - int(shape.value_range(int(fsa[arc]))[0]) if shape.num_axes == 3 else arc
+            raise FsaValueError(
+                f"{_where(shape, int(fsa[arc]))}: arc {number} (source {int(src[arc])}, "
+                f"destination {int(dst[arc])}, label {int(label[arc])}) of an FSA with "
+                f"{int(final[arc]) + 1} states: {rule}"
+            )
+
+
+def check_stackable(fsas: Sequence[Fsa]) -> None:
+    """Checks that FSAs have the same attributes, dtypes and device.
+
+    Raises:
+      FsaValueError: naming the two FSAs and what differs.
+    """
+    first = fsas[0]
+    for i, fsa in enumerate(fsas[1:], start=1):
+        for what, a, b in (
+            ("attributes", sorted(first.attributes), sorted(fsa.attributes)),
+            ("scores of dtype", first.scores.dtype, fsa.scores.dtype),
+            ("device", first.device, fsa.device),
+        ):
+            if a != b:
+                raise FsaValueError(f"fsas: {what} differ: fsas[0] has {a}, fsas[{i}] has {b}.")
+        for name, value in first.attributes.items():
+            _check_attribute(name, value, fsa.attributes[name], i)
+
+
+def _check_attribute(name: str, a: Any, b: Any, i: int) -> None:
+    per_arc = isinstance(a, (Tensor, RaggedTensor))
+    if per_arc:
+        fits = type(a) is type(b) and a.dtype == b.dtype
+        if isinstance(a, RaggedTensor):
+            fits = fits and a.num_axes == b.num_axes
+        else:
+            fits = fits and a.shape[1:] == b.shape[1:]
+    else:
+        fits = arc_attributes.same(a, b)
+    if not fits:
+        need = "the same type, dtype and width" if per_arc else "one object, or equal values"
+        raise FsaValueError(
+            f"fsas: attribute {name!r} must be {need} in all; fsas[0] has {_describe(a)}, "
+            f"fsas[{i}] has {_describe(b)}."
+        )
+
+
+def _describe(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"a {value.dtype} tensor {tuple(value.shape)}"
+    if isinstance(value, RaggedTensor):
+        return f"a ragged {value.dtype} tensor with {value.num_axes} axes"
+    return f"a {type(value).__name__}: {str(value)[:60]}"
+
+
+def _where(shape: RaggedShape, fsa: int) -> str:
+    return f"FSA {fsa} of {shape.dim0}" if shape.num_axes == 3 else "the FSA"

@@ -1,0 +1,68 @@
+"""The convolutional front end that lowers the frame rate."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from wfst_entropy.asr.models.masking import frame_mask
+from wfst_entropy.asr.options import OptionError
+
+# Strides over time of the two convolutions.
+_STRIDES = {2: (2, 1), 3: (3, 1), 4: (2, 2), 6: (3, 2)}
+
+
+class ConvSubsampling(nn.Module):
+    r"""Two 3x3 convolutions over time and frequency, then a linear map to the encoder's size.
+
+    Each convolution of stride ``s`` gives :math:`\lceil T / s \rceil` frames. In the causal form,
+    output frame ``t`` sees inputs up to ``factor * t``.
+
+    Args:
+      feature_dim: ``F``, filter-bank channels.
+      output_dim: ``D``.
+      factor: Input frames per output frame: 2, 3, 4 or 6.
+      causal: Pad in time on the left only.
+      channels: Channels of the convolutions.
+
+    >>> front_end = ConvSubsampling(80, 16, factor=4)
+    >>> output, lengths = front_end(torch.zeros(2, 9, 80), torch.tensor([9, 4]))
+    >>> output.shape, lengths
+    (torch.Size([2, 3, 16]), tensor([3, 1]))
+    """
+
+    def __init__(
+        self,
+        feature_dim: int,
+        output_dim: int,
+        factor: int = 4,
+        causal: bool = False,
+        channels: int = 32,
+    ) -> None:
+        super().__init__()
+        if factor not in _STRIDES:
+            raise OptionError(f"subsampling_factor: needs one of {list(_STRIDES)}, got {factor}")
+        self.strides = _STRIDES[factor]
+        self.time_padding = (2, 0) if causal else (1, 1)
+        first, second = self.strides
+        self.conv1 = nn.Conv2d(1, channels, 3, stride=(first, 2), padding=(0, 1))
+        self.conv2 = nn.Conv2d(channels, channels, 3, stride=(second, 2), padding=(0, 1))
+        self.linear = nn.Linear(channels * -(-feature_dim // 4), output_dim)
+
+    def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Lower the frame rate.
+
+        Args:
+          features: ``(N, T, F)``.
+          lengths: ``(N,)``, frames per utterance; frames beyond are not read.
+
+        Returns:
+          ``(N, T', D)`` and the new lengths ``(N,)``.
+        """
+        x = features.unsqueeze(1)
+        for conv, stride in zip((self.conv1, self.conv2), self.strides):
+            x = x.masked_fill(~frame_mask(lengths, x.size(2))[:, None, :, None], 0.0)
+            x = F.relu(conv(F.pad(x, (0, 0, *self.time_padding))))
+            lengths = torch.div(lengths + stride - 1, stride, rounding_mode="floor")
+        return self.linear(x.transpose(1, 2).flatten(2)), lengths

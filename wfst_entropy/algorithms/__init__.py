@@ -1,0 +1,19 @@
+"""Operations on graphs, one file each."""
+
+from wfst_entropy.algorithms.path_entropy import path_entropy
+from wfst_entropy.algorithms.shortest_distance import (
+    get_arc_post,
+    get_backward_scores,
+    get_forward_scores,
+    get_tot_scores,
+    shortest_distance,
+)
+
+__all__ = [
+    "get_arc_post",
+    "get_backward_scores",
+    "get_forward_scores",
+    "get_tot_scores",
+    "path_entropy",
+    "shortest_distance",
+]

@@ -1,0 +1,57 @@
+"""The entropy of the paths of a graph."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from wfst_entropy.algorithms.shortest_distance import get_tot_scores
+from wfst_entropy.fsa import Fsa
+from wfst_entropy.fsa.errors import FsaValueError
+from wfst_entropy.semirings import ConditionalEntropySemiring
+
+_KINDS = ("conditional", "raw")
+
+
+def path_entropy(fsas: Fsa, kind: str = "conditional") -> Tensor:
+    r"""The entropy of the successful paths of each FSA.
+
+    With path weights :math:`w(\pi)` and :math:`Z = \sum_\pi e^{w(\pi)}`:
+
+    - ``"conditional"``: :math:`H_c = -\sum_\pi p(\pi)\log p(\pi)`, :math:`p(\pi) = e^{w(\pi)}/Z`;
+    - ``"raw"``: :math:`H_u = -\sum_\pi e^{w(\pi)} w(\pi) = Z (H_c - \log Z)`, the quantity of the
+      entropy-semiring paper (arXiv 2312.10087, Definition 4.1 and Eq. 10). It underflows to 0,
+      and its gradient too, where :math:`\log Z` is some hundreds below zero.
+
+    Both come from ``ConditionalEntropySemiring``, which never subtracts large numbers, and scores
+    of any sign are allowed. Two paths with the same labels count as two. The recursion runs in
+    float64, where the device has it, whatever the dtype of the scores.
+
+    Args:
+        fsas: one FSA or a vector; acyclic.
+        kind: ``"conditional"`` or ``"raw"``.
+
+    Returns:
+        Nats, (num_fsas,), in the dtype of ``fsas.scores`` and differentiable in them, twice too.
+        0 with gradient 0 for an FSA without a successful path and for one with a single path
+        (the latter for the conditional kind).
+
+    Raises:
+        FsaValueError: another kind, or a score that is NaN or +inf.
+        CyclicFsaError: naming a cycle of states.
+
+    >>> fsa = Fsa.from_str("0 1 1 -2\n0 1 2 -2\n1 2 -1 0\n2")
+    >>> path_entropy(fsa)          # two equal paths: ln 2
+    tensor([0.6931])
+    >>> path_entropy(fsa, "raw")   # 2 * exp(-2) * 2
+    tensor([0.5413])
+    """
+    if kind not in _KINDS:
+        raise FsaValueError(f'kind: must be "conditional" or "raw", got {kind!r}')
+    scores = fsas.scores if fsas.device.type == "mps" else fsas.scores.double()
+    total, entropy = get_tot_scores(fsas, ConditionalEntropySemiring(), scores=scores)
+    if kind == "raw":
+        none = total == -float("inf")
+        total = total.masked_fill(none, 0.0)  # keeps 0 * inf out of the gradient
+        entropy = (total.exp() * (entropy - total)).masked_fill(none, 0.0)
+    result: Tensor = entropy.to(fsas.scores.dtype)
+    return result

@@ -16,6 +16,7 @@ from wfst_entropy.fsa.errors import (
 from wfst_entropy.fsa.fsa import Fsa
 from wfst_entropy.fsa.properties import Properties
 from wfst_entropy.fsa.ragged import RaggedShape, RaggedTensor
+from wfst_entropy.fsa.symbol_table import SymbolTable
 
 FsaVec = Fsa
 """A name for annotations: an `Fsa` with three axes `[fsa][state][arc]`."""
@@ -37,4 +38,5 @@ __all__ = [
     "RaggedShape",
     "RaggedTensor",
     "SymbolNotFoundError",
+    "SymbolTable",
 ]

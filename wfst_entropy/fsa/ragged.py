@@ -1,4 +1,4 @@
-"""Ragged tensors: lists of lists (of lists ...) of numbers as one flat tensor and its row splits."""
+"""Ragged tensors: lists of lists (of lists ...) of numbers as one flat tensor and row splits."""
 
 from __future__ import annotations
 

@@ -7,7 +7,8 @@ import itertools
 import pytest
 import torch
 
-from wfst_entropy.decoding.ctc_greedy_search import DecodingError, ctc_greedy_search
+from wfst_entropy.decoding.ctc_greedy_search import ctc_greedy_search
+from wfst_entropy.decoding.errors import DecodingError
 
 
 def plain_loop(log_probs, blank=0):

@@ -7,11 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from wfst_entropy.fsa.errors import FsaError
-
-
-class DecodingError(FsaError, ValueError):
-    """The scores of an utterance cannot be decoded."""
+from wfst_entropy.decoding.errors import DecodingError
 
 
 class GreedyHypothesis(NamedTuple):

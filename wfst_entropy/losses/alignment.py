@@ -1,0 +1,118 @@
+"""What every alignment loss returns, and what is made of it: kinds of entropy, reductions, checks."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from wfst_entropy.fsa.errors import FsaTypeError, FsaValueError
+
+KINDS = ("conditional", "raw", "per_frame", "per_label")
+REDUCTIONS = ("none", "mean", "sum")
+
+SCORE_LIMIT = 2.0**26
+"""Log-weights below ``-SCORE_LIMIT`` (masks such as -1e30) are no mass; above it they are refused."""
+
+
+class Alignment(NamedTuple):
+    """Likelihood and entropy of the alignments of each utterance, in nats.
+
+    Attributes:
+        nll: (N,) negative log-likelihood, ``-log Z``; +inf where no alignment exists.
+        entropy: (N,) the entropy of the alignments, of the kind that was asked for; 0 where no
+            alignment exists or exactly one does.
+        valid: (N,) bool, whether an alignment exists. Where none does all gradients are exactly 0.
+    """
+
+    nll: Tensor
+    entropy: Tensor
+    valid: Tensor
+
+
+def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    """Refuses a string that is not one of the choices.
+
+    Raises:
+        FsaValueError: naming the argument, the choices and what came.
+    """
+    if value not in choices:
+        wanted = ", ".join(repr(choice) for choice in choices)
+        raise FsaValueError(f"{name}: must be one of {wanted}, got {value!r}")
+
+
+def as_lengths(name: str, lengths: Any, num_utterances: int, longest: int, axis: str) -> Tensor:
+    """Returns lengths as int64 (N,) on the CPU.
+
+    Raises:
+        FsaTypeError: for numbers that are not integers.
+        FsaValueError: for another shape, or a length that is negative or beyond ``longest``.
+    """
+    tensor = torch.as_tensor(lengths)
+    if tensor.numel() and (tensor.is_floating_point() or tensor.dtype == torch.bool):
+        raise FsaTypeError(f"{name}: must be integers, got {tensor.dtype}")
+    if tuple(tensor.shape) != (num_utterances,):
+        raise FsaValueError(
+            f"{name}: must have shape ({num_utterances},), one number for each utterance, "
+            f"got {tuple(tensor.shape)}"
+        )
+    tensor = tensor.to("cpu", torch.int64)
+    wrong = (tensor < 0) | (tensor > longest)
+    if bool(wrong.any()):
+        n = int(wrong.nonzero()[0])
+        raise FsaValueError(
+            f"{name}[{n}] = {int(tensor[n])}: utterance {n} must have a length in 0..{longest}, "
+            f"the {axis}"
+        )
+    return tensor
+
+
+def bad_score(name: str, utterance: int, frame: int, symbol: int, value: float) -> FsaValueError:
+    """Returns the error for a score that is NaN, +inf or too large."""
+    return FsaValueError(
+        f"{name}: the score of utterance {utterance}, frame {frame}, symbol {symbol} is {value}; "
+        f"a log-weight must be a number up to 2**26, or -inf. Look for a division by zero, an "
+        f"overflow in half precision or a learning rate that made the model diverge."
+    )
+
+
+def entropy_of_kind(
+    kind: str, nll: Tensor, entropy: Tensor, valid: Tensor, num_frames: Tensor, num_labels: Tensor
+) -> Tensor:
+    r"""Turns the conditional entropy :math:`H_c` into the kind asked for; differentiable.
+
+    ``raw`` is :math:`H_u = Z (H_c - \log Z)`, ``per_frame`` is :math:`H_c / T` and ``per_label``
+    :math:`H_c / U`, with a divisor of at least 1.
+    """
+    if kind == "raw":
+        log_z = torch.where(valid, -nll, 0.0)
+        return torch.where(valid, log_z.exp() * (entropy - log_z), 0.0)
+    if kind == "conditional":
+        return entropy
+    divisor = num_frames if kind == "per_frame" else num_labels
+    return entropy / divisor.clamp(min=1).to(entropy)
+
+
+def reduce_loss(
+    alignment: Alignment,
+    target_lengths: Tensor,
+    *,
+    reduction: str,
+    zero_infinity: bool,
+    entropy_scale: float,
+) -> Tensor:
+    """Returns ``nll - entropy_scale * entropy``, reduced as torch does.
+
+    ``"mean"`` divides each utterance's loss by its target length (at least 1) and averages.
+    """
+    loss = alignment.nll
+    if zero_infinity:
+        loss = torch.where(alignment.valid, loss, 0.0)
+    if entropy_scale != 0:
+        loss = loss - entropy_scale * alignment.entropy
+    if reduction == "none":
+        return loss
+    if reduction == "sum":
+        return loss.sum()
+    return (loss / target_lengths.clamp(min=1).to(loss)).mean()

@@ -10,11 +10,19 @@ import torch
 from torch import Tensor
 
 from wfst_entropy.fsa import arc_attributes, serialization
-from wfst_entropy.fsa.errors import FsaAttributeError, FsaIndexError, FsaTypeError, FsaValueError
-from wfst_entropy.fsa.invariants import check_arcs, check_stackable, check_tensors
+from wfst_entropy.fsa.errors import FsaAttributeError, FsaIndexError, FsaTypeError
+from wfst_entropy.fsa.invariants import (
+    check_arcs,
+    check_attribute,
+    check_stackable,
+    check_tensors,
+    shape_of_arcs,
+)
 from wfst_entropy.fsa.properties import Properties
 from wfst_entropy.fsa.ragged import RaggedShape, RaggedTensor
 from wfst_entropy.fsa.text_format import FsaText, format_fsa, parse_fsa
+
+_PARTS = ("shape", "arcs", "scores", "_attributes", "_properties")
 
 
 class Fsa:
@@ -58,7 +66,7 @@ class Fsa:
       [0.5, 0.0]
     """
 
-    __slots__ = ("_attributes", "_properties", "arcs", "scores", "shape")
+    __slots__ = _PARTS
 
     shape: RaggedShape
     arcs: Tensor
@@ -80,10 +88,10 @@ class Fsa:
     def _set(
         self, shape: RaggedShape, arcs: Tensor, scores: Tensor, attributes: dict[str, Any]
     ) -> None:
-        for name, value in (("shape", shape), ("arcs", arcs), ("scores", scores)):
+        # Contiguous, because native code reads arcs and scores by their addresses.
+        parts = (shape, arcs.contiguous(), scores.contiguous(), attributes, None)
+        for name, value in zip(_PARTS, parts):
             object.__setattr__(self, name, value)
-        object.__setattr__(self, "_attributes", attributes)
-        object.__setattr__(self, "_properties", None)
 
     def _like(
         self, shape: RaggedShape, arcs: Tensor, scores: Tensor, attributes: dict[str, Any]
@@ -92,8 +100,6 @@ class Fsa:
         fsa = type(self).__new__(type(self))
         fsa._set(shape, arcs, scores, attributes)
         return fsa
-
-    # ------------------------------------------------------------------ making
 
     @classmethod
     def from_arcs(
@@ -119,22 +125,7 @@ class Fsa:
           3
         """
         table = torch.as_tensor(arcs) if len(arcs) else torch.empty(0, 3, dtype=torch.int32)
-        if table.is_floating_point() or table.dim() != 2 or table.shape[1] != 3:
-            raise FsaTypeError(
-                "arcs: must be integers (num_arcs, 3) = source, destination, label, got "
-                f"{table.dtype} {tuple(table.shape)}."
-            )
-        if num_states is None:
-            num_states = int(table[:, :2].max()) + 1 if table.shape[0] else 0
-        sources = table[:, 0].to(torch.int64)
-        outside = torch.nonzero((sources < 0) | (sources >= num_states))
-        if outside.numel():
-            arc = int(outside[0])
-            raise FsaValueError(
-                f"arcs: arc {arc} {tuple(table[arc].tolist())} leaves a state outside 0 to "
-                f"{num_states - 1}; num_states is {num_states}."
-            )
-        shape = RaggedShape.from_sizes(torch.bincount(sources, minlength=num_states))
+        shape = shape_of_arcs(table, num_states)
         return cls(shape, table.to(torch.int32), scores, **attributes)
 
     @classmethod
@@ -147,18 +138,14 @@ class Fsa:
     ) -> Fsa:
         """Reads one FSA from k2's or OpenFst's text format.
 
-        k2: lines `src dst label [aux_label ...] [score]`, arcs into the final state labelled -1,
-        and a last line with the number of the final state.  OpenFst: costs instead of scores, and
-        any number of lines `state [cost]` for final states, which get an arc into one new final
-        state; state numbers are made dense and the source of the first line becomes state 0.
-
-        Extra labels become the int32 attributes `aux_labels`, `aux_labels2`, ...
+        Arcs are grouped by source state; extra labels become the int32 attributes `aux_labels`,
+        `aux_labels2`, ...
 
         Args:
-          text: the lines; blank ones are skipped.  Arcs are grouped by source state.
+          text: the lines, as `text_format` describes them.
           acceptor: True for no extra label, False for one.
-          num_aux_labels: number of extra labels; overrides `acceptor`.  When neither is given it is
-            read off the first arc, whose last field is then taken to be a score.
+          num_aux_labels: number of extra labels; overrides `acceptor`.  With neither, the first arc
+            tells, and its last field is taken to be a score.
           openfst: whether the text is OpenFst's.
 
         Raises:
@@ -211,8 +198,6 @@ class Fsa:
             },
         )
 
-    # ------------------------------------------------------------------ reading
-
     @property
     def attributes(self) -> Mapping[str, Any]:
         """The attributes by name, read-only; see `set_attribute_`."""
@@ -263,18 +248,9 @@ class Fsa:
         """Whether autograd follows the scores."""
         return self.scores.requires_grad
 
-    @property
-    def grad(self) -> Tensor | None:
-        """The gradient gathered in the scores."""
-        return self.scores.grad
-
-    def arc_to_state(self) -> Tensor:
-        """The state that each arc leaves, counted over the whole vector: int64 `(num_arcs,)`."""
-        return self.shape.row_ids(self.num_axes - 1)
-
     def src_states(self) -> Tensor:
         """Source states counted over the whole vector: int64 `(num_arcs,)`."""
-        return self.arc_to_state()
+        return self.shape.row_ids(self.num_axes - 1)
 
     def dst_states(self) -> Tensor:
         """Destination states counted over the whole vector: int64 `(num_arcs,)`."""
@@ -289,7 +265,7 @@ class Fsa:
 
     def arc_to_fsa(self) -> Tensor:
         """The FSA of each arc: int64 `(num_arcs,)`."""
-        return self.state_to_fsa()[self.arc_to_state()]
+        return self.state_to_fsa()[self.src_states()]
 
     def start_states(self) -> Tensor:
         """Start states counted over the whole vector, int64 `(num_fsas,)`; -1 for an empty FSA."""
@@ -382,8 +358,6 @@ class Fsa:
             name: arc_attributes.select(value, arc_map) for name, value in self._attributes.items()
         }
 
-    # ------------------------------------------------------------------ changing
-
     def set_attribute_(self, name: str, value: Any) -> Fsa:
         """Sets an attribute of this FSA, in place, and returns it.
 
@@ -398,18 +372,7 @@ class Fsa:
         """
         if hasattr(type(self), name) or name.startswith("_") or not name.isidentifier():
             raise FsaAttributeError(f"attribute {name!r}: this name is taken or not a valid name.")
-        if isinstance(value, Tensor):
-            rows = value.shape[0] if value.dim() else None
-        elif isinstance(value, RaggedTensor):
-            rows = value.dim0
-        else:
-            rows = self.num_arcs
-        if rows != self.num_arcs:
-            raise FsaValueError(
-                f"attribute {name!r}: a tensor needs one entry per arc, {self.num_arcs}, got "
-                f"{'a single number' if rows is None else rows}. Wrap it in a tuple to attach it "
-                "to the whole FSA."
-            )
+        check_attribute(name, value, self.num_arcs)
         per_arc = isinstance(value, (Tensor, RaggedTensor))
         self._attributes[name] = arc_attributes.to(value, self.device) if per_arc else value
         return self
@@ -432,7 +395,7 @@ class Fsa:
         return self
 
     def to(self, target: torch.device | str | torch.dtype) -> Fsa:
-        """The FSA on another device, or with scores of another dtype (float32 or float64).
+        """The FSA on another device, or with float32 or float64 scores.
 
         Example:
           >>> Fsa.from_str("0 1 -1 0.5\\n1").to(torch.float64).scores.dtype
@@ -458,8 +421,6 @@ class Fsa:
         """A copy that shares no tensor with this one; differentiable, as `Tensor.clone` is."""
         attributes = {name: arc_attributes.clone(value) for name, value in self._attributes.items()}
         return self._like(self.shape, self.arcs.clone(), self.scores.clone(), attributes)
-
-    # ------------------------------------------------------------------ writing
 
     def to_str(self, openfst: bool = False) -> str:
         """The text form that `from_str` reads, for one FSA.

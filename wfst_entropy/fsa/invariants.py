@@ -69,7 +69,7 @@ def check_arcs(shape: RaggedShape, arcs: Tensor) -> None:
     state = shape.row_ids(shape.num_axes - 1)
     fsa = shape.row_ids(1)[state] if shape.num_axes == 3 else torch.zeros_like(state)
     first = shape.row_splits(1)[fsa] if shape.num_axes == 3 else torch.zeros_like(state)
-    src, dst, label = arcs.to(torch.int64).unbind(1)
+    src, dst, label = arcs.unbind(1)
     final = sizes[fsa] - 1
     rules = (
         (src == state - first, "its source must be the state that `shape` puts it in; are the "
@@ -80,18 +80,64 @@ def check_arcs(shape: RaggedShape, arcs: Tensor) -> None:
         ((label != -1) | (dst == final), "label -1 is only for arcs into the final state."),
         (label >= -1, "a label must be -1 (into the final state), 0 (epsilon) or positive."),
     )  # fmt: skip
-    if bool(torch.stack([holds for holds, _ in rules]).all()):
-        return
     for holds, rule in rules:
-        wrong = torch.nonzero(~holds)
-        if wrong.numel():
-            arc = int(wrong[0])
+        if not bool(holds.all()):
+            arc = int(torch.nonzero(~holds)[0])
             number = arc - int(shape.value_range(int(fsa[arc]))[0]) if shape.num_axes == 3 else arc
             raise FsaValueError(
                 f"{_where(shape, int(fsa[arc]))}: arc {number} (source {int(src[arc])}, "
                 f"destination {int(dst[arc])}, label {int(label[arc])}) of an FSA with "
                 f"{int(final[arc]) + 1} states: {rule}"
             )
+
+
+def shape_of_arcs(arcs: Tensor, num_states: int | None) -> RaggedShape:
+    """The shape `[state][arc]` of one FSA whose arcs are ordered by source.
+
+    Args:
+      arcs: integers `(num_arcs, 3)`.
+      num_states: by default one more than the largest state that an arc mentions.
+
+    Raises:
+      FsaTypeError: not integers, or not three columns.
+      FsaValueError: a source that is not a state.
+    """
+    if arcs.is_floating_point() or arcs.dim() != 2 or arcs.shape[1] != 3:
+        raise FsaTypeError(
+            "arcs: must be integers (num_arcs, 3) = source, destination, label, got "
+            f"{_describe(arcs)}."
+        )
+    if num_states is None:
+        num_states = int(arcs[:, :2].max()) + 1 if arcs.shape[0] else 0
+    sources = arcs[:, 0].to(torch.int64)
+    outside = torch.nonzero((sources < 0) | (sources >= num_states))
+    if outside.numel():
+        arc = int(outside[0])
+        raise FsaValueError(
+            f"arcs: arc {arc} {tuple(arcs[arc].tolist())} leaves a state outside 0 to "
+            f"{num_states - 1}; num_states is {num_states}."
+        )
+    return RaggedShape.from_sizes(torch.bincount(sources, minlength=num_states))
+
+
+def check_attribute(name: str, value: Any, num_arcs: int) -> None:
+    """Checks that a tensor or ragged tensor has one entry per arc.
+
+    Raises:
+      FsaValueError: it has not.
+    """
+    if isinstance(value, Tensor):
+        rows = value.shape[0] if value.dim() else None
+    elif isinstance(value, RaggedTensor):
+        rows = value.dim0
+    else:
+        return
+    if rows != num_arcs:
+        raise FsaValueError(
+            f"attribute {name!r}: a tensor needs one entry per arc, {num_arcs}, got "
+            f"{'a single number' if rows is None else rows}. Wrap it in a tuple to attach it to "
+            "the whole FSA."
+        )
 
 
 def check_stackable(fsas: Sequence[Fsa]) -> None:
@@ -110,10 +156,10 @@ def check_stackable(fsas: Sequence[Fsa]) -> None:
             if a != b:
                 raise FsaValueError(f"fsas: {what} differ: fsas[0] has {a}, fsas[{i}] has {b}.")
         for name, value in first.attributes.items():
-            _check_attribute(name, value, fsa.attributes[name], i)
+            _check_same_kind(name, value, fsa.attributes[name], i)
 
 
-def _check_attribute(name: str, a: Any, b: Any, i: int) -> None:
+def _check_same_kind(name: str, a: Any, b: Any, i: int) -> None:
     per_arc = isinstance(a, (Tensor, RaggedTensor))
     if per_arc:
         fits = type(a) is type(b) and a.dtype == b.dtype

@@ -71,13 +71,13 @@ class RaggedTensor:
         """
         sizes: list[Tensor] = []
         level: list[Any] = list(lists)
-        while True:
-            sizes.append(
-                torch.tensor([_length(x) for x in level], dtype=torch.int64, device=device)
-            )
-            level = [y.tolist() if isinstance(y, Tensor) else y for y in chain.from_iterable(level)]
-            if not any(isinstance(x, (list, tuple)) for x in level):
-                break
+        nested = True
+        while nested:
+            rows = [x.tolist() if isinstance(x, Tensor) else x for x in level]
+            lengths = [_length(row) for row in rows]
+            sizes.append(torch.tensor(lengths, dtype=torch.int64, device=device))
+            level = list(chain.from_iterable(rows))
+            nested = not {list, tuple, Tensor}.isdisjoint(map(type, level))
         return cls(RaggedShape.from_sizes(*sizes), _to_values(level, dtype, device))
 
     @property
@@ -240,12 +240,12 @@ class RaggedTensor:
             raise FsaTypeError(f"{operation}: needs floating-point values, got {self.dtype}.")
 
 
-def _length(item: Any) -> int:
-    if not isinstance(item, (list, tuple)) and not (isinstance(item, Tensor) and item.dim() == 1):
+def _length(row: Any) -> int:
+    if not isinstance(row, (list, tuple)):
         raise FsaTypeError(
-            f"lists: must be nested lists of one depth, at least two; found {item!r} beside lists."
+            f"lists: must be nested lists of one depth, at least two; found {row!r} beside lists."
         )
-    return len(item)
+    return len(row)
 
 
 def _to_values(

@@ -1,4 +1,14 @@
-"""The text formats of k2 and OpenFst: lines to lists and back, with line numbers in errors."""
+"""The text formats of k2 and OpenFst: lines to lists and back, with line numbers in errors.
+
+k2: lines `src dst label [aux_label ...] [score]`, label -1 on arcs into the final state, and a last
+line with the number of the final state, which is the largest.
+
+OpenFst: lines `src dst label [aux_label ...] [cost]` and, for each final state, `state [cost]`,
+where a cost is a negated score.  Reading adds one new final state with an arc from each of
+OpenFst's; state numbers are made dense, and the state of the first line, the start, becomes 0.
+
+Blank lines are skipped.  States and labels are integers.
+"""
 
 from __future__ import annotations
 

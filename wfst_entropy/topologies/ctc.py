@@ -49,34 +49,32 @@ def ctc_topo(
         raise FsaValueError(
             f"max_token: must be at least 1, the largest token beside blank 0, got {max_token}."
         )
-    table = _modified_topo_arcs(max_token) if modified else _standard_topo_arcs(max_token)
-    table = table.to(device=device, dtype=torch.int32)
-    return Fsa.from_arcs(
-        table[:, :3].contiguous(), num_states=max_token + 2, aux_labels=table[:, 3].contiguous()
-    )
+    table = (_modified_topo_arcs if modified else _standard_topo_arcs)(max_token, device)
+    aux_labels = table[:, 3].contiguous()
+    return Fsa.from_arcs(table[:, :3], num_states=max_token + 2, aux_labels=aux_labels)
 
 
-def _standard_topo_arcs(max_token: int) -> Tensor:
-    """Source, destination, label and aux_label: each state to every other, then to the final."""
+def _standard_topo_arcs(max_token: int, device: torch.device | str | None) -> Tensor:
+    """Source, destination, label and aux_label, int32: each state to every other and the final."""
     final = max_token + 1
-    states = torch.arange(max_token + 1)
-    src = states[:, None].expand(-1, max_token + 2)
-    dst = torch.arange(max_token + 2).expand(max_token + 1, -1)
-    label = torch.where(dst == final, -1, dst)
-    aux_label = torch.where(dst == src, 0, label)
+    states = torch.arange(max_token + 2, dtype=torch.int32, device=device)
+    src = states[:-1, None].expand(-1, max_token + 2)
+    dst = states.expand(max_token + 1, -1)
+    label = dst.masked_fill(dst == final, -1)
+    aux_label = label.masked_fill(dst == src, 0)
     return torch.stack([src, dst, label, aux_label], dim=2).reshape(-1, 4)
 
 
-def _modified_topo_arcs(max_token: int) -> Tensor:
+def _modified_topo_arcs(max_token: int, device: torch.device | str | None) -> Tensor:
     """As above: state 0 puts tokens out; state `i` only repeats token `i`."""
-    tokens = torch.arange(1, max_token + 1)
+    tokens = torch.arange(1, max_token + 1, dtype=torch.int32, device=device)
     zero = torch.zeros_like(tokens)
-    final = torch.tensor([[0, max_token + 1, -1, -1]])
-    blank = torch.tensor([[0, 0, 0, 0]])
-    once = torch.stack([zero, zero, tokens, tokens], dim=1)
-    more = torch.stack([zero, tokens, tokens, tokens], dim=1)
-    stay = torch.stack([tokens, tokens, tokens, zero], dim=1)
-    back = torch.stack([tokens, zero, tokens, zero], dim=1)
+    blank = tokens.new_tensor([[0, 0, 0, 0]])
+    once = _arc(zero, zero, tokens, tokens)
+    more = _arc(zero, tokens, tokens, tokens)
+    final = tokens.new_tensor([[0, max_token + 1, -1, -1]])
+    stay = _arc(tokens, tokens, tokens, zero)
+    back = _arc(tokens, zero, tokens, zero)
     leaving = torch.stack([stay, back], dim=1).reshape(-1, 4)
     return torch.cat([blank, once, more, final, leaving])
 
@@ -148,7 +146,7 @@ def ctc_graph(
     arcs_of_state = torch.stack([exists[:, :2].sum(1), exists[:, 2:].sum(1)], dim=1).flatten()
     arc_splits = torch.cat([arcs_of_state.new_zeros(1), arcs_of_state.cumsum(0)])
     shape = RaggedShape(2 * sequence.shape.row_splits(1), arc_splits)
-    return Fsa(shape, table[:, :3].contiguous(), aux_labels=table[:, 3].contiguous())
+    return Fsa(shape, table[:, :3], aux_labels=table[:, 3].contiguous())
 
 
 def _arc(src: Tensor, dst: Tensor, label: Tensor, aux_label: Tensor) -> Tensor:

@@ -106,8 +106,8 @@ class MiniCorpusOptions:
     """
 
     train_hours: float = 3.0
-    num_dev: int = 160
-    num_test: int = 160
+    num_dev: int = 200
+    num_test: int = 200
     seed: int = 0
 
 

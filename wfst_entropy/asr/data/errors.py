@@ -1,0 +1,17 @@
+"""Errors about corpora, manifests, features and units."""
+
+from __future__ import annotations
+
+from wfst_entropy.fsa.errors import FsaError
+
+
+class DataError(FsaError, ValueError):
+    """A corpus, a manifest or a list of units cannot be used; the message names the file."""
+
+
+class SynthesisError(FsaError, RuntimeError):
+    """The speech synthesiser failed."""
+
+
+class MissingDependencyError(FsaError, ImportError):
+    """An optional package is not installed or does not load."""

@@ -1,0 +1,365 @@
+"""Log-mel filter bank features: the extractors, and archives of them on disk."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import logging
+import multiprocessing
+import random
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from lhotse import CutSet, Fbank, FbankConfig, LilcomChunkyWriter, MonoCut
+from lhotse.features.base import FeatureExtractor, register_extractor
+
+from wfst_entropy.asr.data.errors import DataError, MissingDependencyError
+from wfst_entropy.asr.data.manifests import (
+    PREFIX,
+    Excluded,
+    PartSummary,
+    read_cuts,
+    read_manifest,
+    write_excluded,
+    write_jsonl,
+)
+
+SAMPLING_RATE = 16000
+FRAME_SHIFT = 0.01
+SPEEDS = (0.9, 1.1)
+# Cuts per archive: small enough for a smooth progress bar and an even load of the processes.
+_SHARD_SIZE = 500
+
+ExtractorName = Literal["lhotse", "kaldi-native-fbank", "kaldifeat", "torchaudio"]
+
+
+@dataclass
+class KaldiNativeFbankConfig:
+    """Options of `KaldiNativeFbank`; the names and defaults are those of lhotse's `FbankConfig`."""
+
+    sampling_rate: int = SAMPLING_RATE
+    num_filters: int = 80
+    low_freq: float = 20.0
+    high_freq: float = -400.0
+    snip_edges: bool = False
+    dither: float = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the options for a manifest."""
+        return dict(vars(self))
+
+    @staticmethod
+    def from_dict(data: dict[str, Any]) -> KaldiNativeFbankConfig:
+        """Builds the options from a manifest."""
+        return KaldiNativeFbankConfig(**data)
+
+
+@register_extractor
+class KaldiNativeFbank(FeatureExtractor):
+    """Filter bank features by the package `kaldi-native-fbank`.
+
+    They equal those of lhotse's `Fbank` to about 2e-3.
+    """
+
+    name = "kaldi-native-fbank"
+    config_type = KaldiNativeFbankConfig
+
+    @property
+    def frame_shift(self) -> float:
+        """Seconds between two frames."""
+        return FRAME_SHIFT
+
+    def feature_dim(self, sampling_rate: int) -> int:
+        """Returns the number of mel bins."""
+        return int(self.config.num_filters)
+
+    def extract(self, samples: Any, sampling_rate: int) -> np.ndarray:
+        """Returns features (T, F), float32, of samples (1, num_samples) or (num_samples,)."""
+        import kaldi_native_fbank
+
+        config = self.config
+        options = kaldi_native_fbank.FbankOptions()
+        options.frame_opts.samp_freq = sampling_rate
+        options.frame_opts.dither = config.dither
+        options.frame_opts.snip_edges = config.snip_edges
+        options.mel_opts.num_bins = config.num_filters
+        options.mel_opts.low_freq = config.low_freq
+        options.mel_opts.high_freq = config.high_freq
+        online = kaldi_native_fbank.OnlineFbank(options)
+        online.accept_waveform(sampling_rate, np.asarray(samples, dtype=np.float32).reshape(-1))
+        online.input_finished()
+        frames = [online.get_frame(i) for i in range(online.num_frames_ready)]
+        return np.stack(frames) if frames else np.zeros((0, config.num_filters), np.float32)
+
+
+def make_extractor(name: ExtractorName = "lhotse", num_mel_bins: int = 80) -> FeatureExtractor:
+    """Builds a feature extractor for speech at 16 kHz, 100 frames a second.
+
+    Args:
+      name: "lhotse", "kaldi-native-fbank", "kaldifeat" or "torchaudio".
+      num_mel_bins: dimension of a frame.
+
+    Raises:
+      DataError: the name is unknown.
+      MissingDependencyError: its package is not installed, or does not load.
+
+    >>> make_extractor("lhotse").feature_dim(16000)
+    80
+    """
+    if name not in get_args(ExtractorName):
+        known = ", ".join(get_args(ExtractorName))
+        raise DataError(f"extractor: needs one of {known}, got {name!r}")
+    if name == "lhotse":
+        return Fbank(FbankConfig(sampling_rate=SAMPLING_RATE, num_filters=num_mel_bins))
+    module = name.replace("-", "_")
+    try:
+        importlib.import_module(module)
+    # A wheel that was built for another torch or for CUDA raises OSError.
+    except (ImportError, OSError) as error:
+        raise MissingDependencyError(
+            f"extractor {name}: the package {module} cannot be imported ({error}); install "
+            "one that fits the installed torch, or use --extractor lhotse"
+        ) from error
+    if name == "kaldi-native-fbank":
+        return KaldiNativeFbank(KaldiNativeFbankConfig(num_filters=num_mel_bins))
+    if name == "torchaudio":
+        from lhotse import TorchaudioFbank, TorchaudioFbankConfig
+
+        return TorchaudioFbank(TorchaudioFbankConfig(num_mel_bins=num_mel_bins))
+    from lhotse.features.kaldifeat import KaldifeatFbank, KaldifeatFbankConfig, KaldifeatMelOptions
+
+    return KaldifeatFbank(KaldifeatFbankConfig(mel_opts=KaldifeatMelOptions(num_bins=num_mel_bins)))
+
+
+def compute_fbank(
+    manifest_dir: Path | str,
+    output_dir: Path | str,
+    part: str,
+    *,
+    extractor: ExtractorName = "lhotse",
+    num_mel_bins: int = 80,
+    perturb_speed: bool = False,
+    num_jobs: int = 2,
+    seed: int = 0,
+    on_progress: Callable[[str, int, int], None] | None = None,
+) -> PartSummary:
+    """Writes the features of a part and `librispeech_cuts_{part}.jsonl.gz`.
+
+    The features lie in `librispeech_feats_{part}/*.lca`. Nothing is visible under the final names
+    until the part is whole. The result does not depend on `num_jobs`. An utterance that fails is
+    left out and listed in `excluded_{part}.tsv`.
+
+    Args:
+      manifest_dir: holds the recordings and supervisions, or the cuts, of the part.
+      output_dir: where the features go.
+      part: such as "train-clean-5".
+      extractor: see `make_extractor`.
+      num_mel_bins: dimension of a frame.
+      perturb_speed: add every utterance at 0.9 and 1.1 times its speed, and put the cuts in random
+        order.
+      num_jobs: number of processes.
+      seed: of the random order.
+      on_progress: called with (part, number of cuts done, number of all cuts).
+
+    Returns:
+      What was written.
+
+    Raises:
+      DataError: a manifest is missing or damaged, or no utterance is usable.
+      MissingDependencyError: the extractor's package is missing.
+      OSError: the features cannot be written, for example because the disk is full.
+    """
+    output_dir = Path(output_dir).resolve()
+    output_dir.mkdir(parents=True, exist_ok=True)
+    cuts_file = output_dir / f"{PREFIX}_cuts_{part}.jsonl.gz"
+    if cuts_file.is_file():
+        cuts = read_cuts(cuts_file)
+        return PartSummary(part, len(cuts), sum(cut.duration for cut in cuts), 0, skipped=True)
+    make_extractor(extractor, num_mel_bins)  # its errors come before any work is done
+    cuts = _source_cuts(Path(manifest_dir), part, perturb_speed)
+    archive_dir = output_dir / f"{PREFIX}_feats_{part}"
+    unfinished_dir = output_dir / f".{archive_dir.name}.unfinished"
+    shutil.rmtree(unfinished_dir, ignore_errors=True)
+    unfinished_dir.mkdir()
+    shards = [
+        _Shard(
+            cuts[start : start + _SHARD_SIZE],
+            unfinished_dir / f"feats-{start // _SHARD_SIZE:05d}.lca",
+            archive_dir,
+            extractor,
+            num_mel_bins,
+        )
+        for start in range(0, len(cuts), _SHARD_SIZE)
+    ]
+    results = _run_shards(shards, num_jobs, part, len(cuts), on_progress)
+    done = [item for written, _ in results for item in written]
+    excluded = [item for _, failed in results for item in failed]
+    write_excluded(output_dir, part, excluded)
+    if not done:
+        raise DataError(
+            f"{part}: features of not one utterance could be computed; the causes are in "
+            f"{output_dir / f'excluded_{part}.tsv'}"
+        )
+    if perturb_speed:
+        random.Random(seed).shuffle(done)
+    shutil.rmtree(archive_dir, ignore_errors=True)
+    unfinished_dir.replace(archive_dir)
+    write_jsonl(cuts_file, done)
+    return PartSummary(part, len(done), sum(cut["duration"] for cut in done), len(excluded))
+
+
+@dataclass(frozen=True)
+class _Shard:
+    """The cuts of one archive; the work of one process at a time."""
+
+    cuts: list[MonoCut]
+    archive: Path
+    final_dir: Path
+    extractor: ExtractorName
+    num_mel_bins: int
+
+
+def _source_cuts(manifest_dir: Path, part: str, perturb_speed: bool) -> list[MonoCut]:
+    own = manifest_dir / f"{PREFIX}_cuts_{part}.jsonl.gz"
+    if own.is_file():
+        cuts = list(read_cuts(own))
+    else:
+        cuts = list(_join_manifests(manifest_dir, part))
+    # A recording at another rate is resampled when its samples are read.
+    cuts = [c if c.sampling_rate == SAMPLING_RATE else c.resample(SAMPLING_RATE) for c in cuts]
+    if perturb_speed:
+        cuts += [cut.perturb_speed(speed) for speed in SPEEDS for cut in cuts]
+    return cuts
+
+
+def _join_manifests(manifest_dir: Path, part: str) -> Iterator[MonoCut]:
+    paths = [manifest_dir / f"{PREFIX}_{k}_{part}.jsonl.gz" for k in ("recordings", "supervisions")]
+    for path in paths:
+        if not path.is_file():
+            raise DataError(f"{path}: no such file; run prepare.sh --stage 1 --stop-stage 1")
+    recordings = {item.id: item for _, item in read_manifest(paths[0])}
+    for number, supervision in read_manifest(paths[1]):
+        recording = recordings.get(supervision.recording_id)
+        if recording is None:
+            raise DataError(
+                f"{paths[1]}:{number}: no recording {supervision.recording_id!r} in {paths[0]}; "
+                "delete both and run prepare.sh --stage 1 --stop-stage 1"
+            )
+        yield MonoCut(
+            id=supervision.id,
+            start=0.0,
+            duration=recording.duration,
+            channel=0,
+            recording=recording,
+            supervisions=[supervision],
+        )
+
+
+def _run_shards(
+    shards: Sequence[_Shard],
+    num_jobs: int,
+    part: str,
+    num_cuts: int,
+    on_progress: Callable[[str, int, int], None] | None,
+) -> list[tuple[list[dict[str, Any]], list[Excluded]]]:
+    """Computes the shards, in processes when there are several; the results keep their order."""
+    num_jobs = min(num_jobs, len(shards))
+    done = 0
+    if num_jobs <= 1:
+        results = []
+        for shard in shards:
+            results.append(_compute_shard(shard))
+            done += len(shard.cuts)
+            if on_progress is not None:
+                on_progress(part, done, num_cuts)
+        return results
+    context = multiprocessing.get_context("spawn")
+    # One thread each: more would only contend for the same cores.
+    with ProcessPoolExecutor(
+        num_jobs, mp_context=context, initializer=torch.set_num_threads, initargs=(1,)
+    ) as pool:
+        futures = [pool.submit(_compute_shard, shard) for shard in shards]
+        try:
+            for future in as_completed(futures):
+                done += len(shards[futures.index(future)].cuts)
+                future.result()
+                if on_progress is not None:
+                    on_progress(part, done, num_cuts)
+        except BrokenProcessPool as error:
+            raise DataError(
+                f"{part}: a process that computed features was killed, perhaps for lack of memory; "
+                "run the stage again, with fewer jobs"
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return [future.result() for future in futures]
+
+
+def _compute_shard(shard: _Shard) -> tuple[list[dict[str, Any]], list[Excluded]]:
+    extractor = make_extractor(shard.extractor, shard.num_mel_bins)
+    done: list[dict[str, Any]] = []
+    excluded: list[Excluded] = []
+    final_path = str(shard.final_dir / shard.archive.name)
+    try:
+        with LilcomChunkyWriter(shard.archive) as writer:
+            for cut in shard.cuts:
+                features = _extract(extractor, cut)
+                if isinstance(features, str):
+                    source = cut.recording.sources[0].source
+                    excluded.append(Excluded(cut.id, features, str(source)))
+                    continue
+                key = writer.write(cut.id, features)
+                manifest = {
+                    "type": extractor.name,
+                    "num_frames": features.shape[0],
+                    "num_features": features.shape[1],
+                    "frame_shift": FRAME_SHIFT,
+                    "sampling_rate": SAMPLING_RATE,
+                    "start": cut.start,
+                    "duration": cut.duration,
+                    "storage_type": writer.name,
+                    "storage_path": final_path,
+                    "storage_key": key,
+                    "recording_id": cut.recording_id,
+                    "channels": cut.channel,
+                }
+                done.append({**cut.to_dict(), "features": manifest})
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise OSError(
+                error.errno,
+                "the disk is full; free some space and run the stage again (whole parts are kept)",
+                str(shard.archive),
+            ) from error
+        raise
+    return done, excluded
+
+
+def _extract(extractor: FeatureExtractor, cut: MonoCut) -> np.ndarray | str:
+    """Returns the features (T, F) of a cut, or why there are none."""
+    try:
+        samples = cut.load_audio()
+        features = np.asarray(extractor.extract(samples, SAMPLING_RATE), dtype=np.float32)
+    # Audio backends raise errors of many kinds; each means that this file is of no use.
+    except Exception as error:
+        logging.debug("cut %s", cut.id, exc_info=True)
+        return f"features cannot be computed: {type(error).__name__}: {error}"
+    expected = cut.num_samples / SAMPLING_RATE / FRAME_SHIFT
+    if features.shape[0] == 0 or abs(features.shape[0] - expected) > 2:
+        return f"{features.shape[0]} frames of features where {expected:.1f} were expected"
+    if not np.isfinite(features).all():
+        return "the features are not finite numbers"
+    return features
+
+
+def load_features(cuts: CutSet) -> Iterator[tuple[str, np.ndarray]]:
+    """Yields (cut id, features (T, F)) of every cut of a set with stored features."""
+    for cut in cuts:
+        yield cut.id, cut.load_features()

@@ -1,0 +1,461 @@
+"""Manifests of a corpus in LibriSpeech's layout, or cut sets of the user's own.
+
+A bad utterance never stops a preparation: it is left out, and listed with file and cause in
+`excluded_{part}.tsv` beside the manifests.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import soundfile
+from lhotse import AudioSource, CutSet, MonoCut, Recording, SupervisionSegment
+from lhotse.serialization import deserialize_item
+from lhotse.supervision import AlignmentItem
+
+from wfst_entropy.asr.data.errors import DataError
+
+PREFIX = "librispeech"
+AUDIO_SUFFIXES = (".flac", ".wav")
+SUBSETS = ("train", "dev", "test")
+
+
+@dataclass(frozen=True)
+class Excluded:
+    """An utterance that was left out."""
+
+    id: str
+    cause: str
+    file: str
+
+
+@dataclass(frozen=True)
+class PartSummary:
+    """What was written for one part of a corpus.
+
+    Attributes:
+      part: its name.
+      num_utterances: how many utterances can be used.
+      seconds: their duration.
+      num_excluded: how many were left out.
+      skipped: the files were there already.
+    """
+
+    part: str
+    num_utterances: int
+    seconds: float
+    num_excluded: int
+    skipped: bool = False
+
+
+def subset_of(part: str) -> str | None:
+    """Returns "train", "dev" or "test", whichever the part's name begins with.
+
+    >>> subset_of("train-clean-5"), subset_of("test-other"), subset_of("intro")
+    ('train', 'test', None)
+    """
+    return next((subset for subset in SUBSETS if part.startswith(subset)), None)
+
+
+def find_corpus_root(corpus_dir: Path | str) -> Path:
+    """Returns the folder that holds the parts: `corpus_dir` or its subfolder `LibriSpeech`.
+
+    Raises:
+      DataError: there is no part with transcripts in either.
+    """
+    corpus_dir = Path(corpus_dir)
+    for root in (corpus_dir, corpus_dir / "LibriSpeech"):
+        if find_parts(root):
+            return root
+    raise DataError(
+        f"{corpus_dir}: no folder named train*, dev* or test* with files *.trans.txt in it, nor in "
+        f"{corpus_dir / 'LibriSpeech'}; give a folder in LibriSpeech's layout "
+        "(PART/SPEAKER/CHAPTER/SPEAKER-CHAPTER.trans.txt), or make the corpus first: "
+        "prepare.sh --stage 0 --stop-stage 0"
+    )
+
+
+def find_parts(root: Path | str) -> list[str]:
+    """Returns the names of the parts, folders train*, dev* and test* with transcripts, sorted."""
+    root = Path(root)
+    if not root.is_dir():
+        return []
+    return sorted(
+        folder.name
+        for folder in root.iterdir()
+        if folder.is_dir()
+        and subset_of(folder.name)
+        and next(folder.rglob("*.trans.txt"), None) is not None
+    )
+
+
+def prepare_manifests(
+    corpus_dir: Path | str,
+    output_dir: Path | str,
+    parts: Sequence[str] | None = None,
+    *,
+    num_threads: int = 4,
+    on_progress: Callable[[str, int], None] | None = None,
+) -> list[PartSummary]:
+    """Writes `librispeech_{recordings,supervisions}_{part}.jsonl.gz` for every part.
+
+    Left out and listed: audio that cannot be opened or ends too early, a transcript without audio,
+    audio without a transcript, an empty transcript, an id that occurs before. Files that exist are
+    kept. Word times found in `SPEAKER-CHAPTER.words.jsonl` become the supervisions' alignment
+    `word`.
+
+    Args:
+      corpus_dir: a folder in LibriSpeech's layout, or its parent.
+      output_dir: where the manifests go.
+      parts: which parts; by default all that are there.
+      num_threads: files are probed by this many threads.
+      on_progress: called with (part, number of utterances looked at since the last call).
+
+    Returns:
+      One summary for each part.
+
+    Raises:
+      DataError: a named part is not there, or a part has not one usable utterance.
+    """
+    root = find_corpus_root(corpus_dir)
+    output_dir = Path(output_dir)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    found = find_parts(root)
+    missing = sorted(set(parts or ()) - set(found))
+    if missing:
+        raise DataError(f"{root}: no part {', '.join(missing)}; it has {', '.join(found)}")
+    return [
+        _prepare_part(root / part, output_dir, num_threads, on_progress) for part in parts or found
+    ]
+
+
+def _prepare_part(
+    folder: Path,
+    output_dir: Path,
+    num_threads: int,
+    on_progress: Callable[[str, int], None] | None,
+) -> PartSummary:
+    part = folder.name
+    recordings_file = output_dir / f"{PREFIX}_recordings_{part}.jsonl.gz"
+    supervisions_file = output_dir / f"{PREFIX}_supervisions_{part}.jsonl.gz"
+    if recordings_file.is_file() and supervisions_file.is_file():
+        items = [item for _, item in read_manifest(supervisions_file)]
+        seconds = sum(item.duration for item in items)
+        return PartSummary(part, len(items), seconds, _count_excluded(output_dir, part), True)
+    lines, excluded = _read_transcripts(folder)
+    recordings, supervisions = [], []
+    times = _read_word_times(folder)
+    with ThreadPoolExecutor(num_threads) as pool:
+        probes = pool.map(lambda line: _probe_audio(line[0], line[2]), lines)
+        for (utterance, text, audio), probe in zip(lines, probes, strict=True):
+            if on_progress is not None:
+                on_progress(part, 1)
+            if isinstance(probe, str):
+                excluded.append(Excluded(utterance, probe, str(audio)))
+                continue
+            recordings.append(probe)
+            supervisions.append(_supervision(probe, text, times.get(utterance)))
+    write_excluded(output_dir, part, excluded)
+    if not recordings:
+        raise DataError(
+            f"{folder}: not one usable utterance, {len(excluded)} are left out; the causes are in "
+            f"{excluded_file(output_dir, part)}"
+        )
+    write_jsonl(recordings_file, (r.to_dict() for r in recordings))
+    write_jsonl(supervisions_file, (s.to_dict() for s in supervisions))
+    return PartSummary(part, len(recordings), sum(r.duration for r in recordings), len(excluded))
+
+
+def _read_transcripts(folder: Path) -> tuple[list[tuple[str, str, Path]], list[Excluded]]:
+    """Reads (id, text, audio file) of every usable line, and lists what is not usable."""
+    lines: list[tuple[str, str, Path]] = []
+    excluded: list[Excluded] = []
+    seen: dict[str, str] = {}
+    for path in sorted(folder.rglob("*.trans.txt")):
+        try:
+            content = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            excluded.append(Excluded(path.name, f"transcripts cannot be read: {error}", str(path)))
+            continue
+        for number, line in enumerate(content.splitlines(), start=1):
+            utterance, *words = line.split() or [""]
+            if not utterance:
+                continue
+            where = f"{path}:{number}"
+            audio = _find_audio(path.parent, utterance)
+            if utterance in seen:
+                cause = f"the id occurs before, in {seen[utterance]}"
+            elif not words:
+                cause = "empty transcript"
+            elif audio is None:
+                cause = "no audio: none of " + ", ".join(utterance + s for s in AUDIO_SUFFIXES)
+            else:
+                cause = ""
+                lines.append((utterance, " ".join(words), audio))
+            if cause:
+                excluded.append(Excluded(utterance, cause, where))
+            seen.setdefault(utterance, where)
+    for audio in sorted(folder.rglob("*")):
+        if audio.suffix in AUDIO_SUFFIXES and audio.stem not in seen:
+            excluded.append(Excluded(audio.stem, "audio without a transcript", str(audio)))
+    return lines, excluded
+
+
+def _find_audio(folder: Path, utterance: str) -> Path | None:
+    files = (folder / f"{utterance}{suffix}" for suffix in AUDIO_SUFFIXES)
+    return next((file for file in files if file.is_file()), None)
+
+
+def _probe_audio(utterance: str, path: Path) -> Recording | str:
+    """Returns the recording, or why it cannot be used.
+
+    Only the header and the last sample are read, which finds a truncated file at little cost.
+    """
+    try:
+        with soundfile.SoundFile(path) as file:
+            num_samples, rate, channels = file.frames, file.samplerate, file.channels
+            if num_samples == 0:
+                return "the audio has no samples"
+            file.seek(num_samples - 1)
+            if len(file.read(1)) != 1:
+                return f"the audio is truncated: sample {num_samples} cannot be read"
+    except (OSError, RuntimeError) as error:
+        return f"the audio cannot be read: {error}"
+    if channels != 1:
+        return f"the audio has {channels} channels, one is needed"
+    return Recording(
+        id=utterance,
+        sources=[AudioSource(type="file", channels=[0], source=str(path.resolve()))],
+        sampling_rate=rate,
+        num_samples=num_samples,
+        duration=num_samples / rate,
+    )
+
+
+def _supervision(
+    recording: Recording, text: str, alignment: list[AlignmentItem] | None
+) -> SupervisionSegment:
+    return SupervisionSegment(
+        id=recording.id,
+        recording_id=recording.id,
+        start=0.0,
+        duration=recording.duration,
+        channel=0,
+        language="English",
+        speaker=recording.id.split("-")[0],
+        text=text,
+        alignment=None if alignment is None else {"word": alignment},
+    )
+
+
+def _read_word_times(folder: Path) -> dict[str, list[AlignmentItem]]:
+    """Reads the sidecars of word times, if there are any; a damaged line is skipped and logged."""
+    times: dict[str, list[AlignmentItem]] = {}
+    for path in sorted(folder.rglob("*.words.jsonl")):
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            try:
+                item = json.loads(line)
+                times[item["id"]] = [
+                    AlignmentItem(symbol=word, start=start, duration=round(end - start, 4))
+                    for word, start, end in zip(
+                        item["words"], item["start"], item["end"], strict=True
+                    )
+                ]
+            except (ValueError, KeyError, TypeError) as error:
+                logging.warning("%s:%d: word times skipped: %s", path, number, error)
+    return times
+
+
+def prepare_cuts(files: Mapping[str, Path], output_dir: Path | str) -> list[PartSummary]:
+    """Takes cut sets of the user's own: writes `librispeech_cuts_{subset}.jsonl.gz`.
+
+    Cuts with several supervisions are divided into one for each. Left out and listed: a damaged
+    line, a cut without recording or text, of several channels, or with an id that occurs before.
+
+    Args:
+      files: subset ("train", "dev", "test") to a lhotse cut set, `.jsonl` or `.jsonl.gz`.
+      output_dir: where the cut sets go.
+
+    Raises:
+      DataError: a file cannot be read or has not one usable cut.
+    """
+    output_dir = Path(output_dir)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    summaries = []
+    for subset, path in files.items():
+        cuts, excluded = _usable_cuts(path)
+        summaries.append(_write_cuts(subset, cuts, excluded, path, output_dir))
+    return summaries
+
+
+def split_cuts(
+    path: Path | str, output_dir: Path | str, *, held_out: float = 0.05, seed: int = 0
+) -> list[PartSummary]:
+    """Takes one cut set and draws dev and test from it, `held_out` of the cuts each (at least one).
+
+    A text that was drawn for dev or test is taken out of the other subsets, so that no sentence is
+    in two of them.
+
+    Raises:
+      DataError: the file cannot be read, or there are too few cuts for three subsets.
+    """
+    output_dir = Path(output_dir)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    cuts, excluded = _usable_cuts(Path(path))
+    texts = sorted({cut.supervisions[0].text for cut in cuts})
+    if len(texts) < 3:
+        raise DataError(
+            f"{path}: {len(texts)} different texts are too few for train, dev and test; give three "
+            "cut sets: --cuts-train, --cuts-dev, --cuts-test"
+        )
+    random.Random(seed).shuffle(texts)
+    num = max(1, int(held_out * len(texts)))
+    subset_of_text = dict.fromkeys(texts, "train")
+    subset_of_text |= dict.fromkeys(texts[:num], "dev") | dict.fromkeys(
+        texts[num : 2 * num], "test"
+    )
+    summaries = []
+    for subset in SUBSETS:
+        chosen = [cut for cut in cuts if subset_of_text[cut.supervisions[0].text] == subset]
+        listed = excluded if subset == "train" else []
+        summaries.append(_write_cuts(subset, chosen, listed, Path(path), output_dir))
+    return summaries
+
+
+def _write_cuts(
+    subset: str, cuts: list[MonoCut], excluded: list[Excluded], path: Path, output_dir: Path
+) -> PartSummary:
+    write_excluded(output_dir, subset, excluded)
+    if not cuts:
+        raise DataError(
+            f"{path}: not one usable cut, {len(excluded)} are left out; the causes are in "
+            f"{excluded_file(output_dir, subset)}"
+        )
+    write_jsonl(output_dir / f"{PREFIX}_cuts_{subset}.jsonl.gz", (cut.to_dict() for cut in cuts))
+    return PartSummary(subset, len(cuts), sum(cut.duration for cut in cuts), len(excluded))
+
+
+def _usable_cuts(path: Path) -> tuple[list[MonoCut], list[Excluded]]:
+    cuts: list[MonoCut] = []
+    excluded: list[Excluded] = []
+    seen: set[str] = set()
+    for number, item in read_manifest(path, on_error=excluded.append):
+        where = f"{path}:{number}"
+        if not isinstance(item, MonoCut):
+            cause = f"needs a cut of one channel (MonoCut), got {type(item).__name__}"
+            excluded.append(Excluded(str(getattr(item, "id", "")), cause, where))
+            continue
+        for cut in item.trim_to_supervisions() if len(item.supervisions) > 1 else [item]:
+            if not cut.has_recording:
+                cause = "no recording"
+            elif not cut.supervisions or not (cut.supervisions[0].text or "").strip():
+                cause = "no text"
+            elif cut.id in seen:
+                cause = "the id occurs before"
+            else:
+                cause = ""
+                cuts.append(cut)
+            if cause:
+                excluded.append(Excluded(cut.id, cause, where))
+            seen.add(cut.id)
+    return cuts, excluded
+
+
+def read_manifest(
+    path: Path | str, *, on_error: Callable[[Excluded], None] | None = None
+) -> Iterator[tuple[int, Any]]:
+    """Yields (line number, lhotse object) from `.jsonl` or `.jsonl.gz`.
+
+    Args:
+      path: the manifest.
+      on_error: called for a line that cannot be read; without it such a line is an error.
+
+    Raises:
+      DataError: the file is missing or damaged, with the line where that is known.
+    """
+    path = Path(path)
+    number = 0
+    try:
+        with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
+            for number, line in enumerate(file, start=1):
+                try:
+                    item = deserialize_item(json.loads(line))
+                except (ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
+                    cause = f"the line is damaged: {type(error).__name__}: {error}"
+                    if on_error is None:
+                        raise DataError(
+                            f"{path}:{number}: {cause}; delete the file and run the stage that "
+                            "makes it again"
+                        ) from error
+                    on_error(Excluded("", cause, f"{path}:{number}"))
+                    continue
+                yield number, item
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file") from error
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{path}: damaged after line {number}: {error}; delete the file and run the stage that "
+            "makes it again"
+        ) from error
+
+
+def read_cuts(path: Path | str) -> CutSet:
+    """Reads a whole cut set into memory.
+
+    Raises:
+      DataError: the file is missing or damaged, or holds something else than cuts.
+    """
+    cuts = []
+    for number, item in read_manifest(path):
+        if not isinstance(item, MonoCut):
+            raise DataError(f"{path}:{number}: needs a cut, got {type(item).__name__}")
+        cuts.append(item)
+    return CutSet.from_cuts(cuts)
+
+
+def write_jsonl(path: Path, items: Iterable[dict[str, Any]]) -> None:
+    """Writes `.jsonl.gz`, in the place of the old file only when it is whole.
+
+    The same items give the same bytes (no time stamp is stored).
+    """
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    try:
+        with (
+            unfinished.open("wb") as raw,
+            gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=3, mtime=0) as file,
+        ):
+            for item in items:
+                file.write((json.dumps(item, ensure_ascii=False) + "\n").encode("utf-8"))
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def excluded_file(folder: Path, part: str) -> Path:
+    """Returns the path of the list of utterances that were left out."""
+    return folder / f"excluded_{part}.tsv"
+
+
+def write_excluded(folder: Path, part: str, excluded: Sequence[Excluded]) -> None:
+    """Writes `excluded_{part}.tsv`: id, cause, file; only the heading when there is none."""
+    path = excluded_file(folder, part)
+    rows = [("id", "cause", "file"), *((e.id, e.cause, e.file) for e in excluded)]
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    unfinished.write_text(
+        "".join("\t".join(" ".join(cell.split()) for cell in row) + "\n" for row in rows),
+        encoding="utf-8",
+    )
+    unfinished.replace(path)
+
+
+def _count_excluded(folder: Path, part: str) -> int:
+    path = excluded_file(folder, part)
+    return len(path.read_text(encoding="utf-8").splitlines()) - 1 if path.is_file() else 0

@@ -84,5 +84,6 @@ class TropicalSemiring(Semiring):
         candidates = item.masked_fill(value != top.index_select(0, index), last)
         first = torch.full_like(top, last, dtype=torch.int64)
         first.scatter_reduce_(0, rows, candidates, "amin")
-        # A group without items keeps the number of the last item, which must not leak into it.
-        return torch.where(top == -_INF, -_INF, value.gather(0, first))
+        # A group without items points at the last item, which must not leak into it; a NaN is
+        # equal to no item.
+        return torch.where(top.isnan() | (top == -_INF), top, value.gather(0, first))

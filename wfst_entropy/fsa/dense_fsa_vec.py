@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wfst_entropy.fsa.errors import FsaTypeError, FsaValueError
+from wfst_entropy.fsa.errors import FsaIndexError, FsaTypeError, FsaValueError
 
 
 class DenseFsaVec:
@@ -132,8 +132,7 @@ class DenseFsaVec:
     def __getitem__(self, i: int) -> Tensor:
         """The scores of sequence `i`, a view `(lengths[i], C)`."""
         if not -self.num_seqs <= i < self.num_seqs:
-            # An IndexError, so that iteration over the sequences ends.
-            raise IndexError(f"dense[{i}]: there are {self.num_seqs} sequences.")
+            raise FsaIndexError(f"dense[{i}]: there are {self.num_seqs} sequences.")
         start, length = int(self.start_frames[i]), int(self.lengths[i])
         return self.scores[int(self.utterances[i]), start : start + length]
 

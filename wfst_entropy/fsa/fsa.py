@@ -37,8 +37,6 @@ class Fsa:
     follows its arc through indexing, stacking and every algorithm; or any other object, which is
     passed on.  They are kept in the mapping `attributes` and read as `fsa.aux_labels`.
 
-    An Fsa is never changed by an algorithm.  Indexing and stacking keep autograd.
-
     Args:
       shape: `[state][arc]` or `[fsa][state][arc]`.
       arcs: int32 `(num_arcs, 3)`: source state, destination state (numbered within their own FSA)
@@ -333,12 +331,16 @@ class Fsa:
             return self._like(shape, arcs, scores, self.select_attributes(arc_map))
         if isinstance(index, slice):
             index = list(range(self.num_fsas))[index]
-        numbers = torch.as_tensor(index, dtype=torch.int64, device=self.device)
-        outside = (numbers < -self.num_fsas) | (numbers >= self.num_fsas)
-        if numbers.dim() != 1 or bool(outside.any()):
-            raise FsaIndexError(
-                f"fsa[{numbers.tolist()}]: needs a list of numbers of its {self.num_fsas} FSAs."
-            )
+        numbers = torch.as_tensor(index, device=self.device)
+        # An empty list makes a float tensor, which is fine; fractions and masks are not.
+        fraction = numbers.is_floating_point() and numbers.numel() > 0
+        if fraction or numbers.dtype == torch.bool or numbers.dim() > 1:
+            raise FsaIndexError(f"fsa[{index}]: needs an integer, a slice or a list of integers.")
+        if numbers.dim() == 0:
+            return self[int(numbers)]
+        numbers = numbers.to(torch.int64)
+        if bool(((numbers < -self.num_fsas) | (numbers >= self.num_fsas)).any()):
+            raise FsaIndexError(f"fsa[{numbers.tolist()}]: the vector has {self.num_fsas} FSAs.")
         shape, arc_map = self.shape.index(numbers % max(self.num_fsas, 1))
         return self._like(
             shape, self.arcs[arc_map], self.scores[arc_map], self.select_attributes(arc_map)
@@ -380,8 +382,7 @@ class Fsa:
     def with_scores(self, scores: Tensor) -> Fsa:
         """The same FSA and attributes with other scores `(num_arcs,)`, autograd kept.
 
-        Raises:
-          FsaTypeError, FsaValueError: wrong dtype or shape.
+        Raises: FsaTypeError, FsaValueError for a wrong dtype or shape.
         """
         check_tensors(self.shape, self.arcs, scores)
         fsa = self._like(self.shape, self.arcs, scores, dict(self._attributes))
@@ -425,12 +426,11 @@ class Fsa:
     def to_str(self, openfst: bool = False) -> str:
         """The text form that `from_str` reads, for one FSA.
 
-        int attributes `aux_labels`, `aux_labels2`, ... are written; others are not.
+        The attributes `aux_labels`, `aux_labels2`, ... are written; others are not.
 
         Raises:
           FsaTypeError: this is a vector.
-          FsaFormatError: OpenFst's format cannot say it (two arcs from one state into the final
-            state, or one that has an aux_label).
+          FsaFormatError: OpenFst's format cannot say it (a state with two arcs into the final one).
 
         Example:
           >>> print(Fsa.from_str("0 1 5 0.5\\n1 2 -1 0\\n2").to_str(openfst=True))
@@ -494,5 +494,6 @@ def _unpickle(
     return cls(shape, arcs, scores, **attributes)
 
 
-# Lets torch.load(weights_only=True) read a pickled Fsa as well as a dict; the constructors check.
-torch.serialization.add_safe_globals([Fsa, RaggedShape, RaggedTensor, _unpickle])
+# So that torch.load(weights_only=True) reads a pickled Fsa too; torch < 2.4 reads as_dict's only.
+if hasattr(torch.serialization, "add_safe_globals"):
+    torch.serialization.add_safe_globals([Fsa, RaggedShape, RaggedTensor, _unpickle])

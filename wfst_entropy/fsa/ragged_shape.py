@@ -66,17 +66,17 @@ class RaggedShape:
                 )
         self._set(list(row_splits))
 
-    def _set(self, row_splits: list[Tensor]) -> None:
+    def _set(self, row_splits: list[Tensor], numel: int | None = None) -> None:
         self._row_splits = row_splits
         self._row_ids: list[Tensor | None] = [None] * len(row_splits)
         sizes = [splits.numel() - 1 for splits in row_splits]
         # Python integers, so that asking for a size never waits for a GPU again.
-        self._tot_sizes = (*sizes, int(row_splits[-1][-1]))
+        self._tot_sizes = (*sizes, int(row_splits[-1][-1]) if numel is None else numel)
 
     @classmethod
-    def _unchecked(cls, row_splits: list[Tensor]) -> RaggedShape:
+    def _unchecked(cls, row_splits: list[Tensor], numel: int | None = None) -> RaggedShape:
         shape = cls.__new__(cls)
-        shape._set(row_splits)
+        shape._set(row_splits, numel)
         return shape
 
     @classmethod
@@ -231,7 +231,7 @@ class RaggedShape:
         """The same shape on `device`; itself when it is there already."""
         if self.device == torch.device(device):
             return self
-        return RaggedShape._unchecked([splits.to(device) for splits in self._row_splits])
+        return RaggedShape._unchecked([s.to(device) for s in self._row_splits], self.numel())
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, RaggedShape):

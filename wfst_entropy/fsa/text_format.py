@@ -165,8 +165,10 @@ def _parse_openfst(lines: list[_Line], num_aux_labels: int) -> tuple[list[_Arc],
     states = {start, *finals, *(arc.src for arc in arcs), *(arc.dst for arc in arcs)}
     order = [start, *sorted(states - {start})]
     number = {state: i for i, state in enumerate(order)}
+    # 0.0 - cost rather than -cost: no negative zeros.
     new_arcs = [
-        _Arc(a.line, number[a.src], number[a.dst], a.label, a.aux_labels, -a.score) for a in arcs
+        _Arc(a.line, number[a.src], number[a.dst], a.label, a.aux_labels, 0.0 - a.score)
+        for a in arcs
     ]
     for state, (line, cost) in finals.items():
         if cost != math.inf:  # OpenFst's way to say: not final

@@ -153,15 +153,13 @@ def append_final(labels: RaggedTensor) -> RaggedTensor:
 def _one_or_many(
     labels: Sequence[int] | Sequences, name: str, device: torch.device | str | None
 ) -> tuple[RaggedTensor, bool]:
-    """The sequences, and whether a single list was given."""
+    """The sequences, and whether a single list (no element is a list) was given."""
     if isinstance(labels, RaggedTensor):
         return as_ragged_labels(labels, name, 0, device), False
-    single = not any(isinstance(x, (list, tuple, Tensor)) and not _is_number(x) for x in labels)
-    return as_ragged_labels([labels] if single else labels, name, 0, device), single  # type: ignore[list-item, arg-type]
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, Tensor) and value.dim() == 0
+    rows = list(labels)
+    if any(isinstance(row, (list, tuple, Tensor)) for row in rows):
+        return as_ragged_labels(rows, name, 0, device), False  # type: ignore[arg-type]
+    return as_ragged_labels([rows], name, 0, device), True  # type: ignore[list-item]
 
 
 def _lengths(labels: RaggedTensor) -> Tensor:

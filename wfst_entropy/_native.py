@@ -1,8 +1,9 @@
 """The loader of the C++ kernels, and the only file that knows the extension module.
 
-Importing this file never fails: where the extension is missing, broken or switched off by the environment variable
-``WFST_ENTROPY_NO_NATIVE=1``, `why_not` says why and the callers use their pure-torch twin. The extension knows nothing
-of torch: it gets addresses and sizes, and everything that could make it read outside a tensor is checked here.
+Importing this file never fails: where the extension is missing, broken or switched off by the
+environment variable ``WFST_ENTROPY_NO_NATIVE=1``, `why_not` says why and the callers use their
+pure-torch twin. The extension knows nothing of torch: it gets addresses and sizes, and everything
+that could make it read outside a tensor is checked here.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ def _kernel(name: str, dtype: torch.dtype | None = None) -> Any:
 
 
 def _check(tensor: Tensor, name: str, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
-    """Returns a contiguous CPU tensor that has exactly the dtype and shape that a kernel relies on."""
+    """Returns a contiguous CPU tensor of exactly the dtype and shape that a kernel relies on."""
     if tensor.dtype != dtype or tensor.device.type != "cpu" or tuple(tensor.shape) != shape:
         raise ValueError(
             f"{name}: the kernel needs a CPU tensor of {dtype} and shape {shape}, "
@@ -91,9 +92,10 @@ class CtcBatch:
     """The inputs of the CTC kernels, checked and kept alive while a kernel reads them.
 
     Args:
-        log_probs: (N, T, C) float32 or float64 on the CPU; only the last axis must have unit stride.
-        targets: int64 labels, any shape; utterance n's are ``targets.flatten()[offsets[n]:][:target_lengths[n]]``.
-            Their values must lie in 0..C-1: the caller checks them.
+        log_probs: (N, T, C) float32 or float64 on the CPU, in any memory order.
+        targets: int64 labels, any shape; utterance n's are
+            ``targets.flatten()[offsets[n]:][:target_lengths[n]]``. Their values must lie in
+            0..C-1: the caller checks them.
         target_offsets: (N,) int64.
         input_lengths: (N,) int64, in frames.
         target_lengths: (N,) int64.
@@ -128,6 +130,14 @@ class CtcBatch:
             raise ValueError(f"blank: must lie in 0..{num_symbols - 1}, got {blank}")
         self.blank = blank
 
+    def workspace(self, entropy: bool) -> tuple[int, Tensor]:
+        """Returns the number of values of all saved cells, and where each utterance's begin."""
+        n = self.log_probs.shape[0]
+        offsets = torch.zeros(n, dtype=torch.int64)
+        lengths = (self.input_lengths.data_ptr(), self.target_lengths.data_ptr())
+        size = _kernel("ctc_workspace")(n, *lengths, entropy, offsets.data_ptr())
+        return int(size), offsets
+
     def native(self, cell_offsets: Tensor) -> Any:
         """Returns the extension's view of the batch."""
         kind = "CtcBatchFloat32" if self.log_probs.dtype == torch.float32 else "CtcBatchFloat64"
@@ -146,19 +156,32 @@ class CtcBatch:
         )
 
 
-class CtcForward(NamedTuple):
-    """What `ctc_forward` returns. `cells` and `cell_offsets` are what `ctc_backward` needs (empty if not saved)."""
+class Forward(NamedTuple):
+    """What a forward sweep returns; `cells` and `cell_offsets` are for the backward one."""
 
     nll: Tensor  # (N,) float64
     entropy: Tensor  # (N,) float64, zeros if not wanted
     path_count: Tensor  # (N,) uint8: 0, 1, or 2 for "two or more"
     bad_frame: Tensor  # (N,) int64, -1, or the frame of the first score that is NaN or above 2**26
     bad_symbol: Tensor  # (N,) int64, likewise the symbol
-    cells: Tensor
+    cells: Tensor  # empty if not saved
     cell_offsets: Tensor
 
+    @classmethod
+    def empty(cls, n: int, size: int, dtype: torch.dtype, cell_offsets: Tensor) -> Forward:
+        """Returns the tensors that a kernel fills."""
+        return cls(
+            nll=torch.zeros(n, dtype=torch.float64),
+            entropy=torch.zeros(n, dtype=torch.float64),
+            path_count=torch.zeros(n, dtype=torch.uint8),
+            bad_frame=torch.full((n,), -1),
+            bad_symbol=torch.full((n,), -1),
+            cells=torch.empty(size, dtype=dtype),
+            cell_offsets=cell_offsets,
+        )
 
-def ctc_forward(batch: CtcBatch, *, entropy: bool, save: bool) -> CtcForward:
+
+def ctc_forward(batch: CtcBatch, *, entropy: bool, save: bool) -> Forward:
     """Runs the forward sweep of the CTC trellis.
 
     Args:
@@ -175,7 +198,7 @@ def ctc_forward(batch: CtcBatch, *, entropy: bool, save: bool) -> CtcForward:
         entropy,
         offsets.data_ptr(),
     )
-    result = CtcForward(
+    result = Forward(
         nll=torch.zeros(n, dtype=torch.float64),
         entropy=torch.zeros(n, dtype=torch.float64),
         path_count=torch.zeros(n, dtype=torch.uint8),
@@ -216,14 +239,7 @@ def ctc_backward(
     """
     n, num_frames, num_symbols = batch.log_probs.shape
     dtype = batch.log_probs.dtype
-    offsets = torch.zeros(n, dtype=torch.int64)
-    size = _kernel("ctc_workspace")(
-        n,
-        batch.input_lengths.data_ptr(),
-        batch.target_lengths.data_ptr(),
-        grad_entropy is not None,
-        offsets.data_ptr(),
-    )
+    size, _ = batch.workspace(grad_entropy is not None)
     cells = _check(cells, "cells", dtype, (size,))
     cell_offsets = _check(cell_offsets, "cell_offsets", torch.int64, (n,))
     path_count = _check(path_count, "path_count", torch.uint8, (n,))
@@ -242,3 +258,149 @@ def ctc_backward(
         grad.data_ptr(),
     )
     return grad
+
+
+class DenseIntersection:
+    """The inputs of the kernels for graphs against frame scores, checked and kept alive.
+
+    Args:
+        arcs: (A, 3) int32, as in `Fsa.arcs`. Labels must lie in -1..C-1 and states in their own
+            graph: the caller checks them.
+        graph_scores: (A,) in the dtype of ``scores``.
+        state_splits: (G + 1,) int64, the states of each graph.
+        arc_splits: (G + 1,) int64, the arcs of each graph. One graph is shared by all sequences.
+        scores: (N, T, C) float32 or float64 on the CPU, in any memory order.
+        utterances: (S,) int64, the utterance of each sequence.
+        start_frames: (S,) int64.
+        lengths: (S,) int64.
+    """
+
+    def __init__(
+        self,
+        arcs: Tensor,
+        graph_scores: Tensor,
+        state_splits: Tensor,
+        arc_splits: Tensor,
+        scores: Tensor,
+        utterances: Tensor,
+        start_frames: Tensor,
+        lengths: Tensor,
+    ) -> None:
+        n, num_frames, _ = scores.shape
+        num_arcs, graphs, s = arcs.shape[0], state_splits.numel() - 1, lengths.numel()
+        self.scores = scores if scores.stride(2) == 1 else scores.contiguous()
+        self.arcs = _check(arcs, "arcs", torch.int32, (num_arcs, 3))
+        self.graph_scores = _check(graph_scores, "graph_scores", scores.dtype, (num_arcs,))
+        self.state_splits = _check(state_splits, "state_splits", torch.int64, (graphs + 1,))
+        self.arc_splits = _check(arc_splits, "arc_splits", torch.int64, (graphs + 1,))
+        self.utterances = _check(utterances, "utterances", torch.int64, (s,))
+        self.start_frames = _check(start_frames, "start_frames", torch.int64, (s,))
+        self.lengths = _check(lengths, "lengths", torch.int64, (s,))
+        if graphs not in (1, s) or int(self.arc_splits[-1]) != num_arcs:
+            raise ValueError(f"arc_splits: need 1 or {s} graphs with {num_arcs} arcs in all")
+        inside = (self.utterances >= 0) & (self.utterances < n) & (self.start_frames >= 0)
+        inside &= (self.lengths >= 0) & (self.start_frames + self.lengths <= num_frames)
+        if not bool(inside.all()):
+            raise ValueError(f"lengths: sequences must lie inside {n} utterances of {num_frames}")
+
+    def workspace(self) -> tuple[int, Tensor]:
+        """Returns the number of values of all saved cells, and where each sequence's begin."""
+        s, graphs = self.lengths.numel(), self.state_splits.numel() - 1
+        offsets = torch.zeros(s, dtype=torch.int64)
+        tables = (self.state_splits.data_ptr(), self.lengths.data_ptr(), offsets.data_ptr())
+        return int(_kernel("intersect_dense_workspace")(s, graphs, *tables)), offsets
+
+    def native(self) -> tuple[Any, Any]:
+        """Returns the extension's views of the graphs and of the sequences."""
+        kind = "Float32" if self.scores.dtype == torch.float32 else "Float64"
+        graphs = _kernel("GraphVec" + kind).make(
+            self.state_splits.numel() - 1,
+            self.arcs.data_ptr(),
+            self.graph_scores.data_ptr(),
+            self.state_splits.data_ptr(),
+            self.arc_splits.data_ptr(),
+        )
+        dense = _kernel("DenseVec" + kind).make(
+            self.lengths.numel(),
+            self.scores.data_ptr(),
+            self.scores.stride(0),
+            self.scores.stride(1),
+            self.utterances.data_ptr(),
+            self.start_frames.data_ptr(),
+            self.lengths.data_ptr(),
+            torch.get_num_threads(),
+        )
+        return graphs, dense
+
+
+def intersect_dense_forward(batch: DenseIntersection, *, save: bool) -> Forward:
+    """Runs the forward sweep of graphs against frame scores.
+
+    Args:
+        batch: the graphs and sequences.
+        save: whether a call of `intersect_dense_backward` will follow.
+    """
+    dtype = batch.scores.dtype
+    size, offsets = batch.workspace()
+    result = Forward.empty(batch.lengths.numel(), size if save else 0, dtype, offsets)
+    _kernel("intersect_dense_forward", dtype)(
+        *batch.native(),
+        result.cells.data_ptr() if save else 0,
+        offsets.data_ptr(),
+        result.nll.data_ptr(),
+        result.entropy.data_ptr(),
+        result.path_count.data_ptr(),
+        result.bad_frame.data_ptr(),
+        result.bad_symbol.data_ptr(),
+    )
+    return result
+
+
+def intersect_dense_backward(
+    batch: DenseIntersection,
+    cells: Tensor,
+    cell_offsets: Tensor,
+    path_count: Tensor,
+    grad_nll: Tensor,
+    grad_entropy: Tensor,
+    *,
+    graph_gradient: bool,
+) -> tuple[Tensor, Tensor | None]:
+    """Returns the gradient of ``sum(grad_nll * nll + grad_entropy * entropy)``.
+
+    Args:
+        batch: the graphs and sequences, as in the forward call.
+        cells: from the forward call with ``save=True``.
+        cell_offsets: likewise.
+        path_count: likewise.
+        grad_nll: (S,) float64.
+        grad_entropy: (S,) float64.
+        graph_gradient: whether the gradient of the graphs' scores is wanted.
+
+    Returns:
+        The gradients of the frame scores (N, T, C) and, if wanted, of the graph scores (A,).
+    """
+    s, dtype = batch.lengths.numel(), batch.scores.dtype
+    cells = _check(cells, "cells", dtype, (batch.workspace()[0],))
+    cell_offsets = _check(cell_offsets, "cell_offsets", torch.int64, (s,))
+    path_count = _check(path_count, "path_count", torch.uint8, (s,))
+    grad_nll = _check(grad_nll, "grad_nll", torch.float64, (s,))
+    grad_entropy = _check(grad_entropy, "grad_entropy", torch.float64, (s,))
+    shared = batch.state_splits.numel() == 2
+    num_arcs = batch.arcs.shape[0]
+    shape = (s if shared else 1, num_arcs) if graph_gradient else (0, 0)
+    grad_graph = torch.zeros(shape, dtype=dtype)
+    grad = torch.zeros(batch.scores.shape, dtype=dtype)
+    _kernel("intersect_dense_backward", dtype)(
+        *batch.native(),
+        cells.data_ptr(),
+        cell_offsets.data_ptr(),
+        path_count.data_ptr(),
+        grad_nll.data_ptr(),
+        grad_entropy.data_ptr(),
+        batch.scores.shape[1],
+        batch.scores.shape[2],
+        grad.data_ptr(),
+        grad_graph.data_ptr() if graph_gradient else 0,
+    )
+    return grad, grad_graph.sum(0) if graph_gradient else None

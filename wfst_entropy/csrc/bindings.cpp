@@ -2,6 +2,7 @@
 #include <nanobind/nanobind.h>
 
 #include "ctc.h"
+#include "intersect_dense.h"
 #include "loops.h"
 
 namespace nb = nanobind;
@@ -51,6 +52,51 @@ void bind_ctc(nb::module_& m, const char* batch_name, const char* forward_name, 
         });
 }
 
+template <class T>
+GraphVec<T> graph_vec(int64_t num_graphs, uintptr_t arcs, uintptr_t scores, uintptr_t state_splits,
+                      uintptr_t arc_splits) {
+  return {num_graphs, pointer<const int32_t>(arcs), pointer<const T>(scores), pointer<const int64_t>(state_splits),
+          pointer<const int64_t>(arc_splits)};
+}
+
+template <class T>
+DenseVec<T> dense_vec(int64_t num_sequences, uintptr_t scores, int64_t utterance_stride, int64_t frame_stride,
+                      uintptr_t utterances, uintptr_t start_frames, uintptr_t lengths, int num_threads) {
+  return {num_sequences,
+          pointer<const T>(scores),
+          utterance_stride,
+          frame_stride,
+          pointer<const int64_t>(utterances),
+          pointer<const int64_t>(start_frames),
+          pointer<const int64_t>(lengths),
+          num_threads};
+}
+
+template <class T>
+void bind_intersect_dense(nb::module_& m, const char* graphs_name, const char* dense_name, const char* forward_name,
+                          const char* backward_name) {
+  nb::class_<GraphVec<T>>(m, graphs_name).def_static("make", &graph_vec<T>);
+  nb::class_<DenseVec<T>>(m, dense_name).def_static("make", &dense_vec<T>);
+  m.def(forward_name,
+        [](const GraphVec<T>& graphs, const DenseVec<T>& dense, uintptr_t cells, uintptr_t cell_offsets, uintptr_t nll,
+           uintptr_t entropy, uintptr_t path_count, uintptr_t bad_frame, uintptr_t bad_symbol) {
+          nb::gil_scoped_release released;
+          intersect_dense_forward<T>(graphs, dense, pointer<T>(cells), pointer<const int64_t>(cell_offsets),
+                                     pointer<double>(nll), pointer<double>(entropy), pointer<uint8_t>(path_count),
+                                     pointer<int64_t>(bad_frame), pointer<int64_t>(bad_symbol));
+        });
+  m.def(backward_name,
+        [](const GraphVec<T>& graphs, const DenseVec<T>& dense, uintptr_t cells, uintptr_t cell_offsets,
+           uintptr_t path_count, uintptr_t grad_nll, uintptr_t grad_entropy, int64_t num_frames, int64_t num_symbols,
+           uintptr_t grad_dense, uintptr_t grad_graph) {
+          nb::gil_scoped_release released;
+          intersect_dense_backward<T>(graphs, dense, pointer<const T>(cells), pointer<const int64_t>(cell_offsets),
+                                      pointer<const uint8_t>(path_count), pointer<const double>(grad_nll),
+                                      pointer<const double>(grad_entropy), num_frames, num_symbols,
+                                      pointer<T>(grad_dense), pointer<T>(grad_graph));
+        });
+}
+
 }  // namespace
 
 NB_MODULE(_wfst_entropy, m) {
@@ -63,4 +109,13 @@ NB_MODULE(_wfst_entropy, m) {
   });
   bind_ctc<float>(m, "CtcBatchFloat32", "ctc_forward_float32", "ctc_backward_float32");
   bind_ctc<double>(m, "CtcBatchFloat64", "ctc_forward_float64", "ctc_backward_float64");
+  m.def("intersect_dense_workspace", [](int64_t num_sequences, int64_t num_graphs, uintptr_t state_splits,
+                                        uintptr_t lengths, uintptr_t cell_offsets) {
+    return intersect_dense_workspace(num_sequences, num_graphs, pointer<const int64_t>(state_splits),
+                                     pointer<const int64_t>(lengths), pointer<int64_t>(cell_offsets));
+  });
+  bind_intersect_dense<float>(m, "GraphVecFloat32", "DenseVecFloat32", "intersect_dense_forward_float32",
+                              "intersect_dense_backward_float32");
+  bind_intersect_dense<double>(m, "GraphVecFloat64", "DenseVecFloat64", "intersect_dense_forward_float64",
+                               "intersect_dense_backward_float64");
 }

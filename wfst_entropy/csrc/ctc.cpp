@@ -6,6 +6,7 @@
 
 #include "loops.h"
 #include "parallel.h"
+#include "path_count.h"
 
 namespace wfst_entropy {
 namespace {
@@ -71,8 +72,6 @@ void clear(const CtcFrame<T>& frame, int64_t width, bool entropy) {
     set_cell(frame.label_m, frame.label_e, entropy ? frame.label_r : nullptr, j, cell_zero<T>());
   }
 }
-
-int add_counts(int a, int b) { return std::min(a + b, 2); }
 
 // Paths of non-zero mass, counted up to two.
 template <class T>
@@ -166,8 +165,7 @@ Total forward_utterance(Trellis<T>& trellis, T* cells, bool saved, int64_t* bad_
     last = next;
   }
   Total result = total<T>(last, trellis.num_labels(), log_scale, offset, kEntropy);
-  // A certain alignment has entropy exactly 0; rounding leaves a little, so a small one is looked at closely.
-  if (kEntropy && result.count == kManyPaths && result.entropy < 1e-2 + 1e-6 * double(trellis.num_frames())) {
+  if (kEntropy && result.count == kManyPaths && result.entropy < small_entropy(trellis.num_frames())) {
     result.count = count_paths(trellis);
     if (result.count == kOnePath) result.entropy = 0;
   }

@@ -5,9 +5,6 @@
 
 namespace wfst_entropy {
 
-// What became of an utterance; the numbers are the ones that Python sees.
-enum PathCount : uint8_t { kNoPath = 0, kOnePath = 1, kManyPaths = 2 };
-
 template <class T>
 struct CtcBatch {
   int64_t num_utterances;

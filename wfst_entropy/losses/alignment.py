@@ -1,4 +1,4 @@
-"""What every alignment loss returns, and what is made of it: kinds of entropy, reductions, checks."""
+"""What every alignment loss returns and does with it: kinds of entropy, reductions, checks."""
 
 from __future__ import annotations
 
@@ -11,9 +11,6 @@ from wfst_entropy.fsa.errors import FsaTypeError, FsaValueError
 
 KINDS = ("conditional", "raw", "per_frame", "per_label")
 REDUCTIONS = ("none", "mean", "sum")
-
-SCORE_LIMIT = 2.0**26
-"""Log-weights below ``-SCORE_LIMIT`` (masks such as -1e30) are no mass; above it they are refused."""
 
 
 class Alignment(NamedTuple):

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from wfst_entropy import _native
+from wfst_entropy.algorithms.intersect_dense import SCORE_LIMIT
 from wfst_entropy.fsa.errors import FsaTypeError, FsaValueError
 from wfst_entropy.losses.alignment import (
     KINDS,
     REDUCTIONS,
-    SCORE_LIMIT,
     Alignment,
     as_lengths,
     bad_score,
@@ -283,7 +283,7 @@ class _NativeCtc(torch.autograd.Function):
     """The C++ engine: the backward call writes the gradient of both outputs into one buffer."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any,
         log_probs: Tensor,
         targets: Tensor,
@@ -308,12 +308,13 @@ class _NativeCtc(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(  # type: ignore[override]
+    def backward(
         ctx: Any, grad_nll: Tensor | None, grad_entropy: Tensor | None, _: None
     ) -> tuple[Tensor | None, ...]:
-        log_probs, *labels, cells, cell_offsets, path_count = ctx.saved_tensors
-        batch = _native.CtcBatch(log_probs, *labels, ctx.blank)
-        zeros = torch.zeros(log_probs.shape[0], dtype=torch.float64)
+        log_probs, targets, offsets, frames, counts, *saved = ctx.saved_tensors
+        cells, cell_offsets, path_count = saved
+        batch = _native.CtcBatch(log_probs, targets, offsets, frames, counts, ctx.blank)
+        zeros = torch.zeros(path_count.shape, dtype=torch.float64)
         by_nll = zeros if grad_nll is None else grad_nll.double()
         by_entropy = (
             (zeros if grad_entropy is None else grad_entropy.double()) if ctx.entropy else None

@@ -1,5 +1,6 @@
 """Operations on graphs, one file each."""
 
+from wfst_entropy.algorithms.intersect_dense import intersect_dense, intersect_dense_tot_scores
 from wfst_entropy.algorithms.path_entropy import path_entropy
 from wfst_entropy.algorithms.shortest_distance import (
     get_arc_post,
@@ -14,6 +15,8 @@ __all__ = [
     "get_backward_scores",
     "get_forward_scores",
     "get_tot_scores",
+    "intersect_dense",
+    "intersect_dense_tot_scores",
     "path_entropy",
     "shortest_distance",
 ]

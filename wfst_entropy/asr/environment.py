@@ -9,6 +9,7 @@ import os
 import platform
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -97,11 +98,22 @@ def find_backend(module: str, distribution: str, *, try_import: bool = False) ->
     return Backend(module, reason is None, version, reason or "")
 
 
+def _processor() -> str:
+    """The processor's name, "" where the system does not tell."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(errors="replace").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "model name":
+                return value.strip()
+    return platform.processor()
+
+
 def environment() -> dict[str, Any]:
     """Versions, native module, threads and optional packages of this installation.
 
     Returns:
-      A dictionary that `json.dumps` takes: `wfst_entropy`, `python`, `platform`, `torch`, `cuda`,
+      A dictionary that `json.dumps` takes: `wfst_entropy`, `python`, `platform`, `processor`, `torch`, `cuda`,
       `native` (`available`, `reason`,
       `instruction_set`), `threads`, `backends` (one entry per optional package).
     """
@@ -113,6 +125,7 @@ def environment() -> dict[str, Any]:
         "wfst_entropy": wfst_entropy.__version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
+        "processor": _processor(),
         "torch": torch.__version__,
         "cuda": torch.version.cuda if torch.cuda.is_available() else None,
         "native": {

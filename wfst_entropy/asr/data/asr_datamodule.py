@@ -1,0 +1,358 @@
+"""Batches for training, validation and test."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from lhotse import CutSet, MonoCut
+from lhotse.dataset import (
+    DynamicBucketingSampler,
+    K2SpeechRecognitionDataset,
+    OnTheFlyFeatures,
+    PrecomputedFeatures,
+    SimpleCutSampler,
+    SpecAugment,
+)
+from lhotse.utils import fastcopy
+
+from wfst_entropy.asr.data.batch_loader import BatchLoader, LoadedBatch
+from wfst_entropy.asr.data.errors import DataError
+from wfst_entropy.asr.data.fbank import ExtractorName, make_extractor
+from wfst_entropy.asr.data.filters import find_unusable
+from wfst_entropy.asr.data.manifests import PREFIX, Excluded, read_cuts, subset_of
+from wfst_entropy.asr.data.tokenizer import Tokenizer, load_tokenizer
+from wfst_entropy.asr.options import option
+
+# Causes written out in the log; all of them are in `AsrDataModule.excluded`.
+_MAX_LISTED = 20
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """Where the data are and how they are put in batches."""
+
+    manifest_dir: Path = option(
+        Path("data/fbank"), "Folder with librispeech_cuts_(part).jsonl.gz, made by prepare.sh."
+    )
+    lang_dir: Path = option(
+        Path("data/lang_char"), "Folder with tokens.txt, lexicon.txt (and bpe.model)."
+    )
+    max_duration: float = option(
+        200.0, "Seconds of speech in one batch of each process, padding not counted."
+    )
+    bucketing_sampler: bool = option(True, "Put utterances of similar duration in a batch.")
+    num_buckets: int = option(10, "Number of classes of duration (with --bucketing-sampler).")
+    shuffle: bool = option(True, "Another order of the training data in each epoch.")
+    drop_last: bool = option(False, "Leave out batches that are not full at the end of an epoch.")
+    num_workers: int = option(0, "Processes that load batches; 0: the training process does.")
+    on_the_fly_feats: bool = option(
+        False, "Compute features from the audio in each epoch instead of reading them."
+    )
+    extractor: ExtractorName = option("lhotse", "What computes features on the fly.")
+    enable_spec_aug: bool = option(True, "Mask and warp the training features (SpecAugment).")
+    spec_aug_time_warp_factor: int = option(80, "Largest time warp, in frames; 0 for none.")
+    spec_aug_num_feature_masks: int = option(2, "Masks over frequencies per utterance.")
+    spec_aug_features_mask_size: int = option(27, "Largest such mask, in mel bins.")
+    spec_aug_num_frame_masks: int = option(10, "Most masks over time per utterance.")
+    spec_aug_frames_mask_size: int = option(100, "Largest such mask, in frames of 10 ms.")
+    spec_aug_max_frames_mask_fraction: float = option(
+        0.15, "Largest part of an utterance that masks over time cover."
+    )
+    min_cut_duration: float = option(0.2, "Leave out shorter training utterances; seconds.")
+    max_cut_duration: float = option(30.0, "Leave out longer training utterances; seconds.")
+    full_libri: bool = option(
+        True,
+        "Train on all LibriSpeech parts found; false: not on train-clean-360, train-other-500.",
+    )
+    mini_libri: bool = option(False, "Train on train-clean-5 only.")
+    train_parts: tuple[str, ...] = option((), "Parts to train on; by default all named train*.")
+    valid_parts: tuple[str, ...] = option((), "Parts to validate on; by default all named dev*.")
+    test_parts: tuple[str, ...] = option((), "Parts to decode; by default all named test*.")
+    seed: int = option(42, "Seed of the order and of SpecAugment.", flag=False)
+
+
+class AsrDataModule:
+    """Batches of LibriSpeech, the mini corpus, or one's own cuts.
+
+    A batch is the dict of lhotse's `K2SpeechRecognitionDataset`: `inputs` (N, T, F) float32, and
+    `supervisions` with `text` (list of str), `num_frames` (N,), `start_frame`, `sequence_idx` and
+    `cut` (list).
+
+    Training batches are a function of (seed, epoch, rank, world_size), SpecAugment of (seed, epoch,
+    number of the batch, rank): a training that is resumed in the middle of an epoch sees the same
+    features as one that never stopped.
+
+    Training utterances that cannot be used (an unknown symbol, too short for their labels, ...) are
+    found once, when the first batch is asked for; they are logged and kept in `excluded`. Those
+    whose features cannot be read are skipped when they come up, logged once and kept in `failed`.
+
+    Args:
+      options: see `DataOptions`.
+      subsampling_factor: feature frames per output frame of the model, for the shortest duration
+        that a transcript needs.
+
+    Attributes:
+      options: the options.
+      failed: utterance id to what went wrong when it was loaded.
+    """
+
+    def __init__(self, options: DataOptions, subsampling_factor: int = 4) -> None:
+        self.options = options
+        self.failed: dict[str, Excluded] = {}
+        self._subsampling_factor = subsampling_factor
+        self._excluded: list[Excluded] = []
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """Writes transcripts in tokens."""
+        return load_tokenizer(self.options.lang_dir)
+
+    @property
+    def excluded(self) -> list[Excluded]:
+        """Training utterances that are not used, with the causes."""
+        self.train_cuts  # noqa: B018  the list is made with the cuts
+        return self._excluded
+
+    @cached_property
+    def train_cuts(self) -> list[MonoCut]:
+        """The usable training utterances.
+
+        Raises:
+          DataError: there is no training part, or not one usable utterance in it.
+        """
+        options = self.options
+        parts = self.parts("train")
+        cuts = [cut for part in parts for cut in self._read(part)]
+        self._excluded = find_unusable(
+            cuts,
+            self.tokenizer.encode,
+            subsampling_factor=self._subsampling_factor,
+            min_duration=options.min_cut_duration,
+            max_duration=options.max_cut_duration,
+        )
+        left_out = {e.id for e in self._excluded}
+        usable = [cut for cut in cuts if cut.id not in left_out]
+        for listed in self._excluded[:_MAX_LISTED]:
+            logging.warning("training without %s: %s", listed.id, listed.cause)
+        if self._excluded:
+            logging.warning(
+                "training without %d of %d utterances (%s)",
+                len(self._excluded),
+                len(cuts),
+                _tally(self._excluded),
+            )
+        if not usable:
+            raise DataError(
+                f"{', '.join(parts)}: not one of {len(cuts)} training utterances is usable: "
+                f"{_tally(self._excluded) or 'the parts are empty'}"
+            )
+        return usable
+
+    def parts(self, subset: str) -> list[str]:
+        """Returns the parts of "train", "dev" or "test": those of the options, or those found.
+
+        Raises:
+          DataError: a part of the options is not there, or none is found.
+        """
+        options = self.options
+        folder = options.manifest_dir
+        start, end = f"{PREFIX}_cuts_", ".jsonl.gz"
+        found = sorted(
+            path.name.removeprefix(start).removesuffix(end)
+            for path in folder.glob(f"{start}*{end}")
+        )
+        named = {
+            "train": options.train_parts,
+            "dev": options.valid_parts,
+            "test": options.test_parts,
+        }[subset]
+        missing = [part for part in named if part not in found]
+        if missing:
+            raise DataError(
+                f"{folder}: no {start}{missing[0]}{end}; it has the parts {', '.join(found)}"
+            )
+        parts = list(named) or [part for part in found if subset_of(part) == subset]
+        if subset == "train" and not named:
+            if options.mini_libri:
+                parts = [part for part in parts if part == "train-clean-5"]
+            if not options.full_libri:
+                large = ("train-clean-360", "train-other-500")
+                parts = [part for part in parts if part not in large]
+        if not parts:
+            raise DataError(
+                f"{folder}: no {start}{subset}*{end}; run prepare.sh --stage 3 --stop-stage 3, or "
+                f"name the parts with --{'valid' if subset == 'dev' else subset}-parts "
+                f"(there are: {', '.join(found) or 'none'})"
+            )
+        return parts
+
+    def train_batches(
+        self, epoch: int, start_batch: int = 0, rank: int = 0, world_size: int = 1
+    ) -> Iterator[dict[str, Any]]:
+        """Yields the batches of an epoch, from number `start_batch` on.
+
+        Args:
+          epoch: counted from 1; each has its own order.
+          start_batch: how many batches to leave out (without reading their features).
+          rank: of this process.
+          world_size: number of processes; each gets the same number of batches.
+
+        Raises:
+          DataError: the training data are missing or of no use.
+        """
+        options = self.options
+        sampler = self._train_sampler(rank, world_size)
+        sampler.set_epoch(epoch)
+        transforms = [_spec_augment(options)] if options.enable_spec_aug else []
+        loader = BatchLoader(self._dataset(transforms), self.train_cuts)
+        keyed = (
+            ((options.seed, epoch, number, rank), cuts)
+            for number, cuts in enumerate(sampler)
+            if number >= start_batch
+        )
+        yield from self._load(loader, keyed)
+
+    def valid_batches(self) -> Iterator[dict[str, Any]]:
+        """Yields the validation batches, always the same.
+
+        Raises:
+          DataError: the validation data are missing.
+        """
+        for part in self.parts("dev"):
+            yield from _EvaluationSet(self, part)
+
+    def test_sets(self) -> dict[str, Iterable[dict[str, Any]]]:
+        """Returns the test parts by name; each can be iterated over several times.
+
+        Raises:
+          DataError: the test data are missing.
+        """
+        return {part: _EvaluationSet(self, part) for part in self.parts("test")}
+
+    def _read(self, part: str) -> list[MonoCut]:
+        cuts = list(read_cuts(self.options.manifest_dir / f"{PREFIX}_cuts_{part}.jsonl.gz"))
+        for cut in cuts:
+            if not cut.has_features and not self.options.on_the_fly_feats:
+                raise DataError(
+                    f"{part}: cut {cut.id} has no features; run prepare.sh --stage 3, or train "
+                    "with --on-the-fly-feats true"
+                )
+        return cuts
+
+    def _train_sampler(
+        self, rank: int, world_size: int
+    ) -> DynamicBucketingSampler | SimpleCutSampler:
+        options = self.options
+        common = {
+            "max_duration": options.max_duration,
+            "shuffle": options.shuffle,
+            "drop_last": options.drop_last,
+            "world_size": world_size,
+            "rank": rank,
+            "seed": options.seed,
+        }
+        cuts = [_without_word_times(cut) for cut in self.train_cuts]
+        if options.bucketing_sampler:
+            num_buckets = max(1, min(options.num_buckets, len(cuts) // 2))
+            if num_buckets > 1:
+                return DynamicBucketingSampler(cuts, num_buckets=num_buckets, **common)
+        return SimpleCutSampler(CutSet.from_cuts(cuts), **common)
+
+    def _dataset(self, transforms: Sequence[Any] = ()) -> K2SpeechRecognitionDataset:
+        options = self.options
+        strategy = (
+            OnTheFlyFeatures(make_extractor(options.extractor))
+            if options.on_the_fly_feats
+            else PrecomputedFeatures()
+        )
+        return K2SpeechRecognitionDataset(
+            return_cuts=True, input_transforms=list(transforms), input_strategy=strategy
+        )
+
+    def _load(
+        self, loader: BatchLoader, keyed: Iterable[tuple[tuple[int, ...], CutSet]]
+    ) -> Iterator[dict[str, Any]]:
+        results: Iterable[LoadedBatch]
+        if self.options.num_workers == 0:
+            results = (loader[item] for item in keyed)
+        else:
+            results = torch.utils.data.DataLoader(
+                loader,
+                sampler=_Once(keyed),
+                batch_size=None,
+                num_workers=self.options.num_workers,
+            )
+        for result in results:
+            for failure in result.failed:
+                if failure.id not in self.failed:
+                    self.failed[failure.id] = failure
+                    logging.warning(
+                        "skipped %s, %s (%s); %d skipped so far",
+                        failure.id,
+                        failure.cause,
+                        failure.file,
+                        len(self.failed),
+                    )
+            if result.batch is not None:
+                yield result.batch
+
+
+class _EvaluationSet:
+    """A part in its own order, without augmentation."""
+
+    def __init__(self, data: AsrDataModule, part: str) -> None:
+        self._data = data
+        self._cuts = CutSet.from_cuts(data._read(part))
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        sampler = SimpleCutSampler(
+            self._cuts,
+            max_duration=self._data.options.max_duration,
+            world_size=1,
+            rank=0,
+        )
+        loader = BatchLoader(self._data._dataset())
+        yield from self._data._load(loader, (((0,), cuts) for cuts in sampler))
+
+
+class _Once(torch.utils.data.Sampler[Any]):
+    """Lets a DataLoader take its items from an iterator."""
+
+    def __init__(self, items: Iterable[Any]) -> None:
+        self._items = items
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._items)
+
+
+def _spec_augment(options: DataOptions) -> SpecAugment:
+    return SpecAugment(
+        time_warp_factor=options.spec_aug_time_warp_factor,
+        num_feature_masks=options.spec_aug_num_feature_masks,
+        features_mask_size=options.spec_aug_features_mask_size,
+        num_frame_masks=options.spec_aug_num_frame_masks,
+        frames_mask_size=options.spec_aug_frames_mask_size,
+        max_frames_mask_fraction=options.spec_aug_max_frames_mask_fraction,
+    )
+
+
+def _without_word_times(cut: MonoCut) -> MonoCut:
+    """lhotse would turn the times of every word into frames, at half of the cost of a batch."""
+    return cut.map_supervisions(lambda s: fastcopy(s, alignment=None))
+
+
+def _tally(excluded: Sequence[Excluded]) -> str:
+    """Counts kinds of causes, a kind being the text before a number or a quoted symbol.
+
+    >>> _tally([Excluded("a", "lasts 0.1 s", ""), Excluded("b", "lasts 0.2 s", "")])
+    '2 x lasts'
+    """
+    kinds = Counter(e.cause.split(":")[0].split(" '")[0].rstrip("0123456789. s") for e in excluded)
+    return "; ".join(f"{count} x {kind}" for kind, count in kinds.most_common())

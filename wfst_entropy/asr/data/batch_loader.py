@@ -1,0 +1,129 @@
+"""From cuts to a batch of features: the same numbers for the same place in the training."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from lhotse import CutSet, MonoCut
+from lhotse.dataset import K2SpeechRecognitionDataset
+
+from wfst_entropy.asr.data.errors import DataError
+from wfst_entropy.asr.data.manifests import Excluded
+
+
+@dataclass(frozen=True)
+class LoadedBatch:
+    """What came of a set of cuts.
+
+    Attributes:
+      batch: the dict of lhotse's `K2SpeechRecognitionDataset`; None when no cut could be loaded.
+      failed: the cuts that could not be loaded, with the cause.
+    """
+
+    batch: dict[str, Any] | None
+    failed: list[Excluded]
+
+
+class BatchLoader(torch.utils.data.Dataset[LoadedBatch]):
+    """Loads, pads and augments batches; cuts that fail are left out and named.
+
+    Args:
+      dataset: lhotse's dataset; it may draw from the global random generators.
+      stand_ins: cuts of which the first that loads stands in for a batch of which none does, so
+        that the number of batches of an epoch, by which a training is resumed, stays the same.
+    """
+
+    def __init__(
+        self, dataset: K2SpeechRecognitionDataset, stand_ins: Sequence[MonoCut] = ()
+    ) -> None:
+        self._dataset = dataset
+        self._stand_ins = stand_ins
+
+    def __getitem__(self, item: tuple[tuple[int, ...], CutSet]) -> LoadedBatch:
+        """Loads a batch.
+
+        Args:
+          item: the seed, a tuple of integers that names the place in the training, and the cuts.
+
+        Raises:
+          DataError: neither a cut of the batch nor a stand-in can be loaded.
+        """
+        seed, cuts = item
+        batch, cause = self._try(seed, cuts)
+        if batch is not None:
+            return LoadedBatch(batch, [])
+        good, failed = [], []
+        for cut in cuts:
+            single, why = self._try(seed, CutSet.from_cuts([cut]))
+            if single is None:
+                failed.append(Excluded(cut.id, f"cannot be loaded: {why}", _storage_of(cut)))
+            else:
+                good.append(cut)
+        if not failed:
+            raise DataError(f"a batch cannot be loaded though each of its cuts can: {cause}")
+        if good:
+            batch, _ = self._try(seed, CutSet.from_cuts(good))
+        elif self._stand_ins:
+            batch = self._stand_in(seed, failed)
+        return LoadedBatch(batch, failed)
+
+    def _stand_in(self, seed: tuple[int, ...], failed: list[Excluded]) -> dict[str, Any]:
+        for cut in self._stand_ins:
+            batch, _ = self._try(seed, CutSet.from_cuts([cut]))
+            if batch is not None:
+                return batch
+        raise DataError(
+            f"not one training utterance can be loaded; the first to fail was {failed[0].id}: "
+            f"{failed[0].cause} ({failed[0].file}); delete data/fbank and run prepare.sh --stage 3 "
+            "--stop-stage 3"
+        )
+
+    def _try(self, seed: tuple[int, ...], cuts: CutSet) -> tuple[dict[str, Any] | None, str | None]:
+        try:
+            with seeded(seed):
+                return self._dataset[cuts], None
+        # Storage and audio backends raise errors of many kinds; each means a cut of no use.
+        except Exception as error:  # noqa: BLE001
+            return None, f"{type(error).__name__}: {error}"
+
+
+@contextmanager
+def seeded(seed: Sequence[int]) -> Iterator[None]:
+    """Seeds Python's, NumPy's and torch's global generators, and puts them back afterwards.
+
+    lhotse's SpecAugment draws from all three.
+
+    Args:
+      seed: integers from 0 on; tuples that differ give independent streams.
+
+    >>> with seeded((42, 1, 7)):
+    ...     a = random.random()
+    >>> with seeded((42, 1, 7)):
+    ...     random.random() == a
+    True
+    """
+    words = np.random.SeedSequence(list(seed)).generate_state(2)
+    python_state, numpy_state = random.getstate(), np.random.get_state()
+    torch_state = torch.get_rng_state()
+    try:
+        random.seed(int(words[0]))
+        np.random.seed(int(words[0]))
+        # The generator of the CPU only: torch.manual_seed would touch every GPU's.
+        torch.default_generator.manual_seed(int(words[1]))
+        yield
+    finally:
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)
+        torch.set_rng_state(torch_state)
+
+
+def _storage_of(cut: MonoCut) -> str:
+    if cut.has_features:
+        return str(cut.features.storage_path)
+    return str(cut.recording.sources[0].source) if cut.has_recording else ""

@@ -1,0 +1,5 @@
+"""Units, words and lexicons."""
+
+from wfst_entropy.lang.lang_dir import LangDir as LangDir
+
+__all__ = ["LangDir"]

@@ -11,7 +11,7 @@ import dataclasses
 import os
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -272,8 +272,10 @@ def _argparse_keywords(hint: Any, where: str) -> dict[str, Any]:
     if typing.get_origin(hint) is typing.Literal:
         choices = typing.get_args(hint)
         return {"choices": choices, "type": type(choices[0])}
-    if hint is bool:
+    if hint is bool and not optional:
         return {"type": str2bool, "metavar": "{true,false}"}
+    if hint is bool:
+        return {"type": _none_or(str2bool), "metavar": "{true,false,none}"}
     if hint not in (int, float, str, Path):
         raise OptionError(
             f"{where}: the type {hint} cannot become a flag; use bool, int, float, str, Path, "
@@ -283,7 +285,7 @@ def _argparse_keywords(hint: Any, where: str) -> dict[str, Any]:
     return {"type": reader, "metavar": hint.__name__.upper()}
 
 
-def _none_or(reader: type) -> Any:
+def _none_or(reader: Callable[[str], Any]) -> Callable[[str], Any]:
     def read(text: str) -> Any:
         return None if text.lower() == "none" else reader(text)
 

@@ -1,0 +1,325 @@
+#!/usr/bin/env python3
+"""Train a CTC recogniser whose loss is computed on graphs, with the entropy of its alignments.
+
+Usage:
+
+  ./train.py --exp-dir exp/tdnn --encoder tdnn --num-epochs 8 --max-duration 120
+
+  # reward the entropy of the alignments (a negative scale penalises it)
+  ./train.py --exp-dir exp/tdnn-ent --entropy-loss-scale 0.05
+
+  # two processes on this machine, started here or by torchrun
+  ./train.py --exp-dir exp/tdnn --world-size 2
+  torchrun --nproc-per-node 2 train.py --exp-dir exp/tdnn
+
+The same command goes on after an interruption. exp-dir receives epoch-N.pt, checkpoint-N.pt,
+best-{train,valid}-loss.pt, config.yaml, env.json, history.jsonl, log/ and tensorboard/.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from wfst_entropy.asr.data.asr_datamodule import AsrDataModule, DataOptions
+from wfst_entropy.asr.data.tokenizer import load_tokenizer
+from wfst_entropy.asr.environment import environment_json
+from wfst_entropy.asr.models import ModelOptions, build_model
+from wfst_entropy.asr.options import OptionError, from_args, make_parser
+from wfst_entropy.asr.training.averaging import update_averaged_model
+from wfst_entropy.asr.training.checkpoint import (
+    checkpoint_files,
+    remove_old_checkpoints,
+    replacing,
+    save_checkpoint,
+)
+from wfst_entropy.asr.training.criterion import TokenEncoder
+from wfst_entropy.asr.training.distributed import ProcessRank, launch
+from wfst_entropy.asr.training.optimizer import build_optimizer
+from wfst_entropy.asr.training.run_config import RunConfig
+from wfst_entropy.asr.training.run_log import RunLog
+from wfst_entropy.asr.training.schedule import learning_rate
+from wfst_entropy.asr.training.train_loop import (
+    BadBatches,
+    BatchResult,
+    backward,
+    choose_dtype,
+    loss_of_batch,
+    start_or_resume,
+    step,
+    validate,
+)
+from wfst_entropy.asr.training.train_options import TrainOptions
+from wfst_entropy.asr.training.train_state import TrainState, seed_batch
+from wfst_entropy.fsa.errors import FsaError
+
+
+@dataclasses.dataclass
+class Training:
+    """What the functions of this script share."""
+
+    config: RunConfig
+    data: AsrDataModule
+    tokenizer: TokenEncoder
+    state: TrainState
+    model: nn.Module  # the one to call: state.model, or DistributedDataParallel around it
+    process: ProcessRank
+    dtype: torch.dtype  # in which the network computes
+    log: RunLog
+    bad_batches: BadBatches
+
+
+def main() -> None:
+    """Read the command line, then train in one process or several."""
+    summary, usage = (__doc__ or "").split("\n\n", 1)
+    parser = make_parser(summary, DataOptions, ModelOptions, TrainOptions)
+    parser.epilog = usage.replace("%", "%%")
+    args = parser.parse_args()
+    try:
+        train = from_args(args, TrainOptions)
+        data = from_args(args, DataOptions, seed=train.seed)
+        vocab_size = load_tokenizer(data.lang_dir).vocab_size
+        model = from_args(args, ModelOptions, vocab_size=vocab_size)
+        launch(run, train.world_size, train.master_port, RunConfig(model, data, train))
+    except FsaError as error:
+        sys.exit(f"train.py: error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("train.py: interrupted; the same command goes on from the newest checkpoint")
+
+
+def run(process: ProcessRank, config: RunConfig) -> None:
+    """Train from wherever the run stands to its last epoch."""
+    options = config.train
+    options.exp_dir.mkdir(parents=True, exist_ok=True)
+    log = RunLog(options.exp_dir, process.rank, options.tensorboard)
+    try:
+        training = prepare(process, config, log)
+        progress = training.state.progress
+        if progress.epoch > options.num_epochs:
+            log.info(f"all {options.num_epochs} epochs are trained already; nothing to do")
+        while progress.epoch <= options.num_epochs:
+            train_one_epoch(training)
+            finish_epoch(training)
+    finally:
+        log.close()
+
+
+def prepare(process: ProcessRank, config: RunConfig, log: RunLog) -> Training:
+    """Build model, optimiser and data, and go to where the run should go on."""
+    options = config.train
+    check_same_model(config)
+    torch.manual_seed(options.seed)  # the same initial parameters in every process
+    model = build_model(config.model).to(process.device)
+    dtype = choose_dtype(options, process.device)
+    scaler = torch.amp.GradScaler(process.device.type, enabled=dtype == torch.float16)
+    state = TrainState(model, build_optimizer(model, options), scaler)
+    for note in start_or_resume(state, options, process):
+        log.info(note)
+    if process.is_first:
+        config.save()
+        with replacing(options.exp_dir / "env.json") as file:
+            file.write(environment_json().encode())
+        log.write_history(state.progress.history)
+    log.info(
+        f"{config.model.encoder}: {model.num_parameters:,} parameters, vocabulary of "
+        f"{config.model.vocab_size}, {process.device}, "
+        f"{str(dtype).removeprefix('torch.')}, process {process.rank + 1} of "
+        f"{process.world_size} with {torch.get_num_threads()} threads"
+    )
+    return Training(
+        config,
+        AsrDataModule(config.data, config.model.subsampling_factor),
+        load_tokenizer(config.data.lang_dir),
+        state,
+        DistributedDataParallel(model) if process.world_size > 1 else model,
+        process,
+        dtype,
+        log,
+        BadBatches(options.max_bad_batches),
+    )
+
+
+def check_same_model(config: RunConfig) -> None:
+    """Refuse to go on with a run whose architecture is another one."""
+    options = config.train
+    if not options.resume or not checkpoint_files(options.exp_dir):
+        return
+    before = RunConfig.load(options.exp_dir).model
+    different = [
+        f"{field.name} {getattr(before, field.name)} -> {getattr(config.model, field.name)}"
+        for field in dataclasses.fields(before)
+        if getattr(before, field.name) != getattr(config.model, field.name)
+    ]
+    if different:
+        raise OptionError(
+            f"{options.exp_dir / 'config.yaml'}: the run there has another model "
+            f"({', '.join(different)}); give its options again, choose another --exp-dir, or start "
+            "afresh with --resume false"
+        )
+
+
+def train_one_epoch(training: Training) -> None:
+    """Train on the batches of the epoch that are not done yet."""
+    options, process, log = training.config.train, training.process, training.log
+    state, progress = training.state, training.state.progress
+    training.model.train()
+    started = time.monotonic()
+    batches = training.data.train_batches(
+        progress.epoch, progress.batch, process.rank, process.world_size
+    )
+    with log.epoch_bar(progress.epoch, progress.batch, progress.batches_per_epoch) as bar:
+        for batch in batches:
+            # dropout depends on the seed and the place in the training only
+            seed_batch(options.seed, progress.epoch, progress.batch, process.rank)
+            lr = learning_rate(options, progress.step + 1, progress.epochs_done)
+            for group in state.optimizer.param_groups:
+                group["lr"] = lr
+            state.optimizer.zero_grad()
+            sums = loss_of_batch(
+                training.model,
+                batch,
+                training.tokenizer,
+                options,
+                process.device,
+                training.dtype,
+            )
+            result = backward(sums, state.scaler, process)
+            problem = step(state, result, options.grad_clip, training.bad_batches)
+            if problem is not None:
+                log.warning(f"epoch {progress.epoch}, batch {progress.batch} skipped: {problem}")
+                progress.add(bad_batches=1)
+            else:
+                progress.add(
+                    loss=result.loss,
+                    nll=result.nll,
+                    entropy=result.entropy,
+                    frames=result.frames,
+                    utterances=result.utterances,
+                )
+            log.excluded(result.excluded)
+            progress.add(excluded=len(result.excluded), seconds=time.monotonic() - started)
+            started = time.monotonic()
+            progress.batch += 1
+            progress.step += 1
+            if update_averaged_model(
+                state.model_avg, state.model, progress.step, options.average_period
+            ):
+                progress.averaged_step = progress.step
+
+            bar.advance(f"loss {result.loss_per_frame:.3f}")
+            if progress.step % options.log_interval == 0:
+                log_batch(training, result, lr)
+            if options.valid_interval and progress.step % options.valid_interval == 0:
+                validate_now(training)
+            if options.save_every_n and progress.step % options.save_every_n == 0:
+                save_batch(training)
+
+
+def log_batch(training: Training, result: BatchResult, lr: float) -> None:
+    """A line and points of the curves, from time to time."""
+    progress = training.state.progress
+    entropy = result.entropy / max(1.0, result.frames)
+    training.log.info(
+        f"epoch {progress.epoch}, batch {progress.batch}, step {progress.step}: loss "
+        f"{result.loss_per_frame:.4f} per frame, epoch so far {progress.per_frame('loss'):.4f}, "
+        f"entropy {entropy:.4f}, {result.utterances:.0f} utterances, lr {lr:.2e}, "
+        f"{progress.sums['seconds']:.0f} s"
+    )
+    training.log.scalars(
+        progress.step,
+        train_loss=result.loss_per_frame,
+        train_entropy=entropy,
+        train_learning_rate=lr,
+    )
+
+
+def validate_now(training: Training) -> dict[str, float]:
+    """Losses on the validation set; the first process does it for all."""
+    if not training.process.is_first:
+        return {}
+    figures = validate(
+        training.state.model,
+        training.data.valid_batches(),
+        training.tokenizer,
+        training.config.train,
+        training.process.device,
+        training.dtype,
+    )
+    training.log.info(
+        f"validation: loss {figures['valid_loss']:.4f} per frame, NLL {figures['valid_nll']:.4f}, "
+        f"entropy {figures['valid_entropy']:.4f}, {figures['valid_excluded']:.0f} left out"
+    )
+    training.log.scalars(training.state.progress.step, **figures)
+    return figures
+
+
+def finish_epoch(training: Training) -> None:
+    """Validate, write the epoch's figures and its checkpoint."""
+    progress, options, log = training.state.progress, training.config.train, training.log
+    epoch = progress.epoch
+    if not progress.sums.get("frames"):
+        raise OptionError(
+            f"epoch {epoch} had no utterance with a loss in {progress.batch} batches; look at "
+            f"{options.exp_dir / 'log'}, at --manifest-dir and at --max-duration"
+        )
+    sums = progress.sums
+    row: dict[str, Any] = {
+        "epoch": epoch,
+        "step": progress.step,
+        "train_loss": progress.per_frame("loss"),
+        "train_nll": progress.per_frame("nll"),
+        "train_entropy": progress.per_frame("entropy"),
+        **validate_now(training),
+        "lr": learning_rate(options, progress.step, progress.epochs_done),
+        "seconds": sums["seconds"],
+        "utterances": sums["utterances"],
+        "excluded": sums["excluded"],
+        "bad_batches": sums.get("bad_batches", 0.0),
+    }
+    progress.finish_epoch(row)
+    if not training.process.is_first:
+        return
+    path = options.exp_dir / f"epoch-{epoch}.pt"
+    best = {
+        name: row[f"{name}_loss"] < getattr(progress, f"best_{name}_loss")
+        for name in ("train", "valid")
+    }
+    for name, is_best in best.items():
+        if is_best:
+            setattr(progress, f"best_{name}_loss", row[f"{name}_loss"])
+    save_checkpoint(path, training.state.state_dict())
+    for name, is_best in best.items():
+        if is_best:
+            copy_checkpoint(path, options.exp_dir / f"best-{name}-loss.pt")
+    log.write_history(progress.history)
+    log.info(
+        f"epoch {epoch} done in {row['seconds']:.0f} s: train loss {row['train_loss']:.4f}, valid "
+        f"loss {row['valid_loss']:.4f}, {row['excluded']:.0f} utterances and "
+        f"{row['bad_batches']:.0f} batches left out; wrote {path}"
+    )
+
+
+def save_batch(training: Training) -> None:
+    """Write a checkpoint within an epoch, and delete the oldest of its kind."""
+    if training.process.is_first:
+        exp_dir, number = training.config.train.exp_dir, training.state.progress.step
+        save_checkpoint(exp_dir / f"checkpoint-{number}.pt", training.state.state_dict())
+        remove_old_checkpoints(exp_dir, training.config.train.keep_last_k)
+
+
+def copy_checkpoint(source: Path, target: Path) -> None:
+    """Copy a file so that the target is whole at any time."""
+    with source.open("rb") as reader, replacing(target) as writer:
+        shutil.copyfileobj(reader, writer)
+
+
+if __name__ == "__main__":
+    main()

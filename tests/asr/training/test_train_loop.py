@@ -1,0 +1,252 @@
+"""One batch at a time: skipping what is not finite, precision, resuming."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+
+from wfst_entropy.asr.models import ModelOptions, build_model
+from wfst_entropy.asr.training.checkpoint import CheckpointError, save_checkpoint
+from wfst_entropy.asr.training.distributed import ProcessRank, launch
+from wfst_entropy.asr.training.optimizer import build_optimizer
+from wfst_entropy.asr.training.run_log import RunLog
+from wfst_entropy.asr.training.train_loop import (
+    BadBatches,
+    backward,
+    choose_dtype,
+    loss_of_batch,
+    start_or_resume,
+    step,
+    validate,
+)
+from wfst_entropy.asr.training.train_options import TrainOptions
+from wfst_entropy.asr.training.train_state import Progress, TrainState, seed_batch
+from wfst_entropy.fsa.errors import FsaRuntimeError
+
+CPU = torch.device("cpu")
+ALONE = ProcessRank(0, 1, CPU)
+
+
+class Letters:
+    def encode(self, text: str) -> list[int]:
+        return [ord(letter) - 96 for letter in text]
+
+
+class Cut:
+    def __init__(self, name: str) -> None:
+        self.id = name
+
+
+def batch(texts=("ab", "cad"), seed=0):
+    features = torch.randn(len(texts), 60, 80, generator=torch.Generator().manual_seed(seed))
+    supervisions = {
+        "text": list(texts),
+        "num_frames": torch.tensor([60, 41][: len(texts)]),
+        "sequence_idx": torch.arange(len(texts)),
+        "cut": [Cut(f"utt-{i}") for i in range(len(texts))],
+    }
+    return {"inputs": features * 4 - 8, "supervisions": supervisions}
+
+
+def make_state(encoder="tdnn", use_fp16=False, **options):
+    torch.manual_seed(0)
+    model = build_model(ModelOptions(encoder=encoder, encoder_dim=8, num_layers=1, vocab_size=5))
+    optimizer = build_optimizer(model, TrainOptions(**options))
+    return TrainState(model, optimizer, torch.amp.GradScaler("cpu", enabled=use_fp16))
+
+
+def train_on(state, data, bad_batches=None, dtype=torch.float32, **options):
+    sums = loss_of_batch(state.model, data, Letters(), TrainOptions(**options), CPU, dtype)
+    state.optimizer.zero_grad()
+    result = backward(sums, state.scaler, ALONE)
+    return result, step(state, result, 5.0, bad_batches or BadBatches(10))
+
+
+def snapshot(state):
+    return {name: value.clone() for name, value in state.model.state_dict().items()}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("optimizer", ["adamw", "scaled-adam"])
+def test_training_on_one_batch_learns_it(dtype, optimizer):
+    state = make_state(optimizer=optimizer, base_lr=0.02, use_fp16=dtype == torch.float16)
+    losses = [train_on(state, batch(), dtype=dtype)[0].loss for _ in range(40)]
+    assert losses[-1] < 0.5 * losses[0]
+
+
+@pytest.mark.parametrize("encoder", ["tdnn", "lstm", "conformer"])
+def test_an_utterance_with_nan_features_is_left_out_of_its_batch(encoder):
+    state = make_state(encoder)
+    broken = batch()
+    broken["inputs"][1, 5, 5] = float("nan")
+    result, problem = train_on(state, broken)
+    assert problem is None and result.utterances == 1
+    assert result.excluded == {"utt-1": "its features are not finite"}
+    assert all(value.isfinite().all() for value in state.model.state_dict().values())
+
+
+class Diverged(torch.nn.Module):
+    """A model that makes NaN of one utterance."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, features, lengths):
+        log_probs, lengths = self.model(features, lengths)
+        return log_probs.index_fill(0, torch.tensor([1]), torch.nan), lengths
+
+
+def diverge(state, bad_batches):
+    sums = loss_of_batch(
+        Diverged(state.model), batch(), Letters(), TrainOptions(), CPU, torch.float32
+    )
+    result = backward(sums, state.scaler, ALONE)
+    return result, step(state, result, 5.0, bad_batches)
+
+
+def test_a_loss_that_is_not_finite_is_named_and_changes_no_parameter():
+    state = make_state()
+    before = [p.detach().clone() for p in state.model.parameters()]
+    result, problem = diverge(state, BadBatches(10))
+    assert result.skipped and problem == "no finite loss for utt-1"
+    assert all(torch.equal(a, b) for a, b in zip(before, state.model.parameters()))
+    assert train_on(state, batch())[1] is None
+
+
+def test_an_infinite_gradient_changes_nothing():
+    state = make_state()
+    bad = BadBatches(10)
+    state.model.output.weight.register_hook(lambda gradient: gradient * torch.inf)
+    weight = state.model.output.weight.detach().clone()
+    _, problem = train_on(state, batch(), bad)
+    assert problem == "its gradient is not finite" and bad.in_a_row == 1
+    assert torch.equal(state.model.output.weight, weight)
+
+
+def test_a_batch_without_any_alignment_is_skipped_without_alarm():
+    state, bad = make_state(), BadBatches(0)
+    before = snapshot(state)
+    result, problem = train_on(state, batch(["abcd" * 10, "abcd" * 10]), bad)
+    assert problem == "none of its utterances has an alignment" and len(result.excluded) == 2
+    assert torch.equal(state.model.output.weight, before["output.weight"])
+
+
+def test_too_many_bad_batches_in_a_row_stop_the_run():
+    state, bad = make_state(), BadBatches(2)
+    diverge(state, bad)
+    diverge(state, bad)
+    train_on(state, batch(), bad)
+    assert bad.in_a_row == 0
+    diverge(state, bad)
+    diverge(state, bad)
+    with pytest.raises(FsaRuntimeError, match=r"3 batches in a row .* utt-1\. .*--base-lr"):
+        diverge(state, bad)
+
+
+def test_validation_leaves_no_trace_and_averages_over_frames():
+    state = make_state()
+    before = snapshot(state)
+    options = TrainOptions()
+    figures = validate(state.model, [batch()], Letters(), options, CPU, torch.float32)
+    both = [batch(), batch()]
+    twice = validate(state.model, both, Letters(), options, CPU, torch.float32)
+    assert twice["valid_loss"] == pytest.approx(figures["valid_loss"])
+    assert state.model.training
+    after = state.model.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+
+
+def test_an_empty_validation_set_is_explained():
+    with pytest.raises(FsaRuntimeError, match="no utterance with a finite loss"):
+        validate(make_state().model, [], Letters(), TrainOptions(), CPU, torch.float32)
+
+
+def test_precision():
+    assert choose_dtype(TrainOptions(use_bf16=False), CPU) == torch.float32
+    assert choose_dtype(TrainOptions(use_fp16=True), CPU) == torch.float16
+    assert choose_dtype(TrainOptions(), CPU) in (torch.float32, torch.bfloat16)
+
+
+def trained_once(tmp_path, name):
+    state = make_state()
+    train_on(state, batch())
+    state.progress = Progress(epoch=2, batch=3, step=13, batches_per_epoch=10)
+    save_checkpoint(tmp_path / name, state.state_dict())
+    return state
+
+
+def test_going_on_brings_everything_back(tmp_path):
+    before = trained_once(tmp_path, "checkpoint-13.pt")
+    after = make_state()
+    notes = start_or_resume(after, TrainOptions(exp_dir=tmp_path), ALONE)
+    assert notes == [f"going on from {tmp_path / 'checkpoint-13.pt'}: epoch 2, batch 3"]
+    assert after.progress == before.progress
+    for state in (before, after):  # the optimiser's moments matter from the next step on
+        torch.manual_seed(0)
+        train_on(state, batch(seed=5))
+    for name, value in before.model.state_dict().items():
+        assert torch.equal(value, after.model.state_dict()[name])
+
+
+def test_where_to_go_on_from_can_be_chosen(tmp_path):
+    trained_once(tmp_path, "epoch-1.pt")
+    trained_once(tmp_path, "checkpoint-13.pt")
+    options = {"exp_dir": tmp_path}
+    for choice, name in (({"start_epoch": 2}, "epoch-1"), ({"start_batch": 13}, "checkpoint-13")):
+        (note,) = start_or_resume(make_state(), TrainOptions(**options, **choice), ALONE)
+        assert f"{name}.pt" in note
+    with pytest.raises(CheckpointError, match=r"epoch-4\.pt: there is no such checkpoint"):
+        start_or_resume(make_state(), TrainOptions(**options, start_epoch=5), ALONE)
+    notes = start_or_resume(make_state(), TrainOptions(**options, resume=False), ALONE)
+    assert "previous-1" in notes[0] and notes[1] == "starting afresh"
+
+
+def test_a_truncated_newest_checkpoint_is_named_and_passed_over(tmp_path):
+    trained_once(tmp_path, "epoch-1.pt")
+    trained_once(tmp_path, "checkpoint-13.pt")
+    path = tmp_path / "checkpoint-13.pt"
+    path.write_bytes(path.read_bytes()[:-500])
+    notes = start_or_resume(make_state(), TrainOptions(exp_dir=tmp_path), ALONE)
+    assert "checkpoint-13.pt: is truncated or damaged" in notes[0]
+    assert "epoch-1.pt" in notes[1]
+
+
+def test_a_checkpoint_of_another_encoder_is_refused(tmp_path):
+    trained_once(tmp_path, "epoch-1.pt")
+    with pytest.raises(CheckpointError, match=r"epoch-1\.pt: is of another architecture"):
+        start_or_resume(make_state("lstm"), TrainOptions(exp_dir=tmp_path), ALONE)
+
+
+def test_the_random_numbers_of_a_batch_depend_on_its_place():
+    def draw(*place):
+        seed_batch(*place)
+        return torch.rand(3).tolist()
+
+    assert draw(1, 2, 3, 0) == draw(1, 2, 3, 0)
+    places = [(1, 2, 3, 0), (2, 2, 3, 0), (1, 3, 3, 0), (1, 2, 4, 0), (1, 2, 3, 1)]
+    assert len({tuple(draw(*place)) for place in places}) == 5
+
+
+def test_log_history_and_curves(tmp_path):
+    handlers = list(logging.getLogger().handlers)
+    log = RunLog(tmp_path, rank=0, tensorboard=True)
+    log.excluded({"utt-1": "too short"})
+    log.scalars(3, train_loss=1.5)
+    log.write_history([{"epoch": 1, "train_loss": 2.0}])
+    log.write_history([{"epoch": 1, "train_loss": 2.0}, {"epoch": 2, "train_loss": 1.0}])
+    log.close()
+    (path,) = (tmp_path / "log").glob("log-train-*")
+    assert "WARNING utt-1: left out of the loss: too short" in path.read_text()
+    assert len((tmp_path / "history.jsonl").read_text().splitlines()) == 2
+    assert list((tmp_path / "tensorboard").glob("events*"))
+    assert logging.getLogger().handlers == handlers
+
+
+def test_torchrun_and_world_size_must_agree(monkeypatch):
+    for name, value in (("TORCHELASTIC_RUN_ID", "x"), ("WORLD_SIZE", "2")):
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match="torchrun started 2 processes, --world-size says 3"):
+        launch(print, 3, 12354)

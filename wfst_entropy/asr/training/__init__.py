@@ -1,0 +1,4 @@
+"""Training: options, loss, optimiser, checkpoints, averaging, several processes, logs.
+
+The loop itself stands in the recipe's ``train.py``.
+"""

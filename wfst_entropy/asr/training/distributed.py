@@ -1,0 +1,118 @@
+"""Several processes: started here or by torchrun, joined by torch.distributed."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from wfst_entropy.asr.options import OptionError
+
+
+@dataclasses.dataclass(frozen=True)
+class ProcessRank:
+    """Which process this is, and the device it computes on.
+
+    >>> ProcessRank(0, 1, torch.device("cpu")).is_first
+    True
+    """
+
+    rank: int
+    world_size: int
+    device: torch.device
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes checkpoints and logs for all."""
+        return self.rank == 0
+
+
+def launch(run: Callable[..., None], world_size: int, master_port: int, *args: Any) -> None:
+    """Call ``run(rank, *args)`` in one process, in several new ones, or in this one of torchrun's.
+
+    Args:
+      run: A function of a module, taking a :class:`ProcessRank` first.
+      world_size: Processes to start; must be 1 under torchrun.
+      master_port: TCP port on this machine by which the processes find each other.
+      *args: Further arguments of ``run``.
+
+    Raises:
+      OptionError: when torchrun started the process and ``world_size`` says otherwise.
+
+    >>> launch(lambda rank, word: print(rank.world_size, word), 1, 12354, "process")
+    1 process
+    """
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        started = int(os.environ["WORLD_SIZE"])
+        if world_size not in (1, started):
+            raise OptionError(
+                f"world_size: torchrun started {started} processes, --world-size says "
+                f"{world_size}; leave --world-size out under torchrun"
+            )
+        rank = int(os.environ["RANK"])
+        with process_group(rank, started, int(os.environ["LOCAL_RANK"])) as process:
+            run(process, *args)
+    elif world_size == 1:
+        run(ProcessRank(0, 1, _device(0)), *args)
+    else:
+        os.environ["MASTER_ADDR"] = "localhost"
+        os.environ["MASTER_PORT"] = str(master_port)
+        mp.spawn(_spawned, args=(world_size, run, args), nprocs=world_size, join=True)
+
+
+@contextlib.contextmanager
+def process_group(rank: int, world_size: int, local_rank: int) -> Iterator[ProcessRank]:
+    """Join the group of processes for the length of a ``with`` block.
+
+    Args:
+      rank: The number of this process among all.
+      world_size: All processes.
+      local_rank: The number of this process on its machine, which chooses the GPU.
+
+    Yields:
+      This process's :class:`ProcessRank`.
+    """
+    device = _device(local_rank)
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, rank=rank, world_size=world_size)
+    try:
+        yield ProcessRank(rank, world_size, device)
+    finally:
+        dist.destroy_process_group()
+
+
+def sum_over_processes(values: list[float], process: ProcessRank) -> list[float]:
+    """Add up numbers, position by position, over all processes.
+
+    Args:
+      values: This process's numbers; all processes must call this together, with as many.
+      process: Which process this is.
+
+    Returns:
+      The sums, the same in every process.
+
+    >>> sum_over_processes([1.0, 2.0], ProcessRank(0, 1, torch.device("cpu")))
+    [1.0, 2.0]
+    """
+    if process.world_size == 1:
+        return values
+    sums = torch.tensor(values, dtype=torch.float64, device=process.device)
+    dist.all_reduce(sums)
+    return sums.tolist()
+
+
+def _spawned(rank: int, world_size: int, run: Callable[..., None], args: tuple[Any, ...]) -> None:
+    if not torch.cuda.is_available():
+        torch.set_num_threads(max(1, torch.get_num_threads() // world_size))
+    with process_group(rank, world_size, rank) as process:
+        run(process, *args)
+
+
+def _device(local_rank: int) -> torch.device:
+    return torch.device("cuda", local_rank) if torch.cuda.is_available() else torch.device("cpu")

@@ -1,0 +1,100 @@
+"""What a training run may be told."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Literal
+
+from wfst_entropy.asr.options import OptionError, option
+
+EntropyKind = Literal["conditional", "raw", "per-frame", "per-label"]
+
+
+@dataclasses.dataclass
+class TrainOptions:
+    """Length, optimisation, loss and bookkeeping of a run; ``exp_dir/config.yaml`` keeps them.
+
+    Raises:
+      OptionError: when a value is out of range.
+
+    >>> TrainOptions(num_epochs=3).exp_dir
+    PosixPath('exp')
+    """
+
+    exp_dir: Path = option(Path("exp"), "Where checkpoints, logs and curves of the run go.")
+    num_epochs: int = option(8, "Epochs to train; they count from 1.")
+    start_epoch: int = option(
+        1, "Above 1: start this epoch from epoch-(n-1).pt instead of the newest checkpoint."
+    )
+    start_batch: int = option(
+        0, "Above 0: go on from checkpoint-(this).pt instead of the newest checkpoint."
+    )
+    resume: bool = option(
+        True,
+        "Go on from the newest checkpoint in exp-dir; false starts afresh and moves the old "
+        "checkpoints to a folder previous-N.",
+    )
+    save_every_n: int = option(1000, "Batches between two checkpoint-(batch).pt; 0 for none.")
+    keep_last_k: int = option(3, "How many of the newest checkpoint-(batch).pt to keep.")
+    average_period: int = option(20, "Batches between two updates of the running model average.")
+    seed: int = option(42, "Everything random is a function of it, the epoch, batch and process.")
+
+    optimizer: Literal["adamw", "scaled-adam"] = option(
+        "adamw", "scaled-adam makes steps relative to each parameter's size; try --base-lr 0.02."
+    )
+    base_lr: float = option(0.002, "The highest learning rate.")
+    lr_schedule: Literal["cosine", "inverse-sqrt", "eden"] = option(
+        "cosine", "How the learning rate falls after the warm-up."
+    )
+    warm_up: int = option(200, "Batches over which the learning rate rises.")
+    lr_batches: int = option(5000, "Batches after which the schedule eden falls.")
+    lr_epochs: float = option(4.0, "Epochs after which the schedule eden falls.")
+    weight_decay: float = option(0.01, "Decay of weights (adamw; not of biases and norms).")
+    grad_clip: float = option(5.0, "Largest norm of the gradient of the per-frame loss.")
+    max_bad_batches: int = option(
+        10, "Stop after this many batches in a row with a loss or gradient that is not finite."
+    )
+
+    entropy_loss_scale: float = option(
+        0.0,
+        "The loss of an utterance is NLL - scale * H with H the entropy of its alignments: "
+        "a positive scale rewards entropy, a negative one penalises it.",
+    )
+    entropy_kind: EntropyKind = option(
+        "conditional",
+        "H: entropy of the alignments given the transcript in nats; raw: of their unnormalised "
+        "weights; per-frame, per-label: the conditional one divided by either count.",
+    )
+
+    use_bf16: bool | None = option(
+        None, "Compute in bfloat16; none: where the processor has instructions for it."
+    )
+    use_fp16: bool = option(
+        False, "Compute in float16 with a scaled loss; for GPUs without bfloat16."
+    )
+    world_size: int = option(1, "Processes to start; leave at 1 under torchrun.")
+    master_port: int = option(12354, "TCP port by which the processes find each other.")
+    tensorboard: bool = option(True, "Write curves to exp_dir/tensorboard.")
+    log_interval: int = option(50, "Batches between two log lines.")
+    valid_interval: int = option(
+        0, "Batches between two validations within an epoch; 0: only after each epoch."
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("num_epochs", "start_epoch", "world_size", "average_period", "log_interval"):
+            _at_least(self, name, 1)
+        if self.use_fp16 and self.use_bf16:
+            raise OptionError("use_fp16: cannot be used together with use_bf16; choose one")
+        for name in ("start_batch", "save_every_n", "warm_up", "valid_interval", "weight_decay"):
+            _at_least(self, name, 0)
+        for name in ("keep_last_k", "max_bad_batches", "lr_batches"):
+            _at_least(self, name, 1)
+        for name in ("base_lr", "lr_epochs", "grad_clip"):
+            if getattr(self, name) <= 0:
+                raise OptionError(f"{name}: needs a number above 0, got {getattr(self, name)}")
+
+
+def _at_least(options: TrainOptions, name: str, smallest: int) -> None:
+    if getattr(options, name) < smallest:
+        raise OptionError(f"{name}: needs at least {smallest}, got {getattr(options, name)}")

@@ -1,3 +1,90 @@
-"""Speech recognition with weighted finite-state graphs and the entropy of their alignments."""
+"""Speech recognition with weighted finite-state graphs and the entropy of their alignments.
+
+>>> import torch, wfst_entropy
+>>> log_probs = torch.zeros(1, 4, 3).log_softmax(-1)
+>>> out = wfst_entropy.ctc_alignment(
+...     log_probs, torch.tensor([[1, 2]]), torch.tensor([4]), torch.tensor([2])
+... )
+>>> round(float(out.nll), 4), round(float(out.entropy), 4)
+(1.6864, 2.7081)
+"""
+
+from wfst_entropy.algorithms import (
+    get_arc_post,
+    get_backward_scores,
+    get_forward_scores,
+    get_tot_scores,
+    intersect_dense,
+    intersect_dense_tot_scores,
+    path_entropy,
+    shortest_distance,
+)
+from wfst_entropy.decoding.alignment import forced_align
+from wfst_entropy.decoding.ctc_greedy_search import ctc_greedy_search
+from wfst_entropy.fsa import (
+    DenseFsaVec,
+    Fsa,
+    FsaError,
+    FsaVec,
+    RaggedShape,
+    RaggedTensor,
+    SymbolTable,
+)
+from wfst_entropy.losses import (
+    Alignment,
+    CTCLoss,
+    ctc_alignment,
+    ctc_loss,
+    fsa_alignment,
+    fsa_loss,
+)
+from wfst_entropy.semirings import (
+    ConditionalEntropySemiring,
+    ConditionalKLSemiring,
+    LogEntropySemiring,
+    LogReverseKLSemiring,
+    LogSemiring,
+    Semiring,
+    TropicalSemiring,
+)
+from wfst_entropy.topologies import ctc_graph, ctc_topo, linear_fsa, linear_fst, min_num_frames
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Alignment",
+    "CTCLoss",
+    "ConditionalEntropySemiring",
+    "ConditionalKLSemiring",
+    "DenseFsaVec",
+    "Fsa",
+    "FsaError",
+    "FsaVec",
+    "LogEntropySemiring",
+    "LogReverseKLSemiring",
+    "LogSemiring",
+    "RaggedShape",
+    "RaggedTensor",
+    "Semiring",
+    "SymbolTable",
+    "TropicalSemiring",
+    "ctc_alignment",
+    "ctc_graph",
+    "ctc_greedy_search",
+    "ctc_loss",
+    "ctc_topo",
+    "forced_align",
+    "fsa_alignment",
+    "fsa_loss",
+    "get_arc_post",
+    "get_backward_scores",
+    "get_forward_scores",
+    "get_tot_scores",
+    "intersect_dense",
+    "intersect_dense_tot_scores",
+    "linear_fsa",
+    "linear_fst",
+    "min_num_frames",
+    "path_entropy",
+    "shortest_distance",
+]

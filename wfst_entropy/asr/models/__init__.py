@@ -84,7 +84,7 @@ def build_model(options: ModelOptions) -> CtcModel:
       OptionError: when the vocabulary is missing or the sizes do not fit together.
 
     >>> build_model(ModelOptions(encoder_dim=16, num_layers=1, vocab_size=5)).num_parameters
-    20757
+    15989
     """
     if options.vocab_size < 2:
         raise OptionError(

@@ -24,7 +24,8 @@ class ConvSubsampling(nn.Module):
       output_dim: ``D``.
       factor: Input frames per output frame: 2, 3, 4 or 6.
       causal: Pad in time on the left only.
-      channels: Channels of the convolutions.
+      channels: Channels of the second convolution; the first, on four times as many values, has
+        half of them.
 
     >>> front_end = ConvSubsampling(80, 16, factor=4)
     >>> output, lengths = front_end(torch.zeros(2, 9, 80), torch.tensor([9, 4]))
@@ -46,8 +47,10 @@ class ConvSubsampling(nn.Module):
         self.strides = _STRIDES[factor]
         self.time_padding = (2, 0) if causal else (1, 1)
         first, second = self.strides
-        self.conv1 = nn.Conv2d(1, channels, 3, stride=(first, 2), padding=(0, 1))
-        self.conv2 = nn.Conv2d(channels, channels, 3, stride=(second, 2), padding=(0, 1))
+        self.conv1 = nn.Conv2d(1, channels // 2, 3, stride=(first, 2), padding=(0, 1))
+        self.conv2 = nn.Conv2d(channels // 2, channels, 3, stride=(second, 2), padding=(0, 1))
+        # channels last: takes half the time of channels first on a CPU
+        self.to(memory_format=torch.channels_last)
         self.linear = nn.Linear(channels * -(-feature_dim // 4), output_dim)
 
     def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -60,9 +63,10 @@ class ConvSubsampling(nn.Module):
         Returns:
           ``(N, T', D)`` and the new lengths ``(N,)``.
         """
-        x = features.unsqueeze(1)
+        x = features.unsqueeze(-1)  # (N, T, F, channels)
         for conv, stride in zip((self.conv1, self.conv2), self.strides):
-            x = x.masked_fill(~frame_mask(lengths, x.size(2))[:, None, :, None], 0.0)
-            x = F.relu(conv(F.pad(x, (0, 0, *self.time_padding))))
+            x = x.masked_fill(~frame_mask(lengths, x.size(1))[:, :, None, None], 0.0)
+            x = F.pad(x, (0, 0, 0, 0, *self.time_padding))
+            x = F.relu(conv(x.permute(0, 3, 1, 2))).permute(0, 2, 3, 1)
             lengths = torch.div(lengths + stride - 1, stride, rounding_mode="floor")
-        return self.linear(x.transpose(1, 2).flatten(2)), lengths
+        return self.linear(x.flatten(2)), lengths

@@ -52,6 +52,25 @@ def instruction_set() -> str:
 
 
 @contextlib.contextmanager
+def using_instruction_set(name: str) -> Iterator[None]:
+    """Makes the kernels use another instruction set inside the block, to compare results.
+
+    Args:
+        name: ``"portable"``, ``"avx2"`` or ``"avx512"``.
+
+    Raises:
+        RuntimeError: this machine or this build has no such instruction set.
+    """
+    before = instruction_set()
+    if not _kernel("use_instruction_set")(name):
+        raise RuntimeError(f"instruction set {name!r}: not on this machine, which has {before}")
+    try:
+        yield
+    finally:
+        _kernel("use_instruction_set")(before)
+
+
+@contextlib.contextmanager
 def disabled() -> Iterator[None]:
     """Makes every operation inside the block use its pure-torch twin (all threads of the process).
 

@@ -102,6 +102,7 @@ void bind_intersect_dense(nb::module_& m, const char* graphs_name, const char* d
 NB_MODULE(_wfst_entropy, m) {
   m.doc() = "C++ kernels of wfst_entropy; see wfst_entropy/_native.py";
   m.def("instruction_set", &instruction_set);
+  m.def("use_instruction_set", &use_instruction_set);
   m.def("ctc_workspace", [](int64_t num_utterances, uintptr_t input_lengths, uintptr_t target_lengths, bool entropy,
                             uintptr_t cell_offsets) {
     return ctc_workspace(num_utterances, pointer<const int64_t>(input_lengths), pointer<const int64_t>(target_lengths),

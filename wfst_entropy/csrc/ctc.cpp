@@ -18,43 +18,49 @@ class Trellis {
   Trellis(const CtcBatch<T>& batch, int64_t n)
       : num_frames_(batch.input_lengths[n]),
         num_labels_(batch.target_lengths[n]),
-        width_(padded(num_labels_ + 1)),
+        width_(CtcFrame<T>::width(num_labels_)),
         scores_(batch.log_probs + n * batch.utterance_stride),
         frame_stride_(batch.frame_stride),
         symbols_(num_labels_ + 1),
         skip_(width_ + kLanes, 0),
-        x_(width_),
-        emit_m_(width_),
-        emit_ln_(width_),
-        emit_e_(width_) {
+        x_(width_ + kLanes, T(-2 * kScoreLimit)),
+        emit_m_(x_.size()),
+        emit_ln_(x_.size()),
+        emit_e_(x_.size()) {
     const int64_t* labels = batch.targets + batch.target_offsets[n];
-    symbols_[0] = static_cast<int32_t>(batch.blank);
-    for (int64_t j = 1; j <= num_labels_; ++j) {
-      symbols_[j] = static_cast<int32_t>(labels[j - 1]);
-      skip_[j] = j >= 2 && symbols_[j] != symbols_[j - 1];
+    for (int64_t i = 0; i < num_labels_; ++i) {
+      symbols_[i] = static_cast<int32_t>(labels[i]);
+      skip_[i] = i >= 1 && symbols_[i] != symbols_[i - 1] ? Int<T>(-1) : Int<T>(0);
     }
+    symbols_[num_labels_] = static_cast<int32_t>(batch.blank);
   }
 
   int64_t num_frames() const { return num_frames_; }
   int64_t num_labels() const { return num_labels_; }
   int64_t width() const { return width_; }
   const Int<T>* skip() const { return skip_.data(); }
-  const int32_t* symbols() const { return symbols_.data(); }
+  const std::vector<int32_t>& symbols() const { return symbols_; }  // the labels, then blank
   const T* row(int64_t t) const { return scores_ + t * frame_stride_; }
-  Weights<T> emissions() { return {emit_m_.data(), emit_e_.data(), emit_ln_.data()}; }
 
   // Reads frame t; false if a score may not be used.
-  bool read(int64_t t) { return loops<T>().gather(row(t), symbols_.data(), num_labels_ + 1, x_.data()); }
+  bool read(int64_t t) {
+    const T* scores = row(t);
+    x_[width_] = scores[symbols_[num_labels_]];
+    const bool good = loops<T>().gather(scores, symbols_.data(), num_labels_, x_.data());
+    return good && x_[width_] <= T(kScoreLimit);
+  }
   // Splits what was read into weights relative to the frame's best score, which is returned.
-  T split() { return loops<T>().split(x_.data(), num_labels_ + 1, emissions()); }
+  T split() { return loops<T>().split(width_ + kLanes, x_.data(), labels()); }
+  Weights<T> labels() { return {emit_m_.data(), emit_e_.data(), emit_ln_.data()}; }
+  Weight<T> blank() const { return {emit_m_[width_], emit_e_[width_], emit_ln_[width_]}; }
 
  private:
   const int64_t num_frames_, num_labels_, width_;
   const T* scores_;
   const int64_t frame_stride_;
-  std::vector<int32_t> symbols_;  // blank, then the labels
+  std::vector<int32_t> symbols_;
   std::vector<Int<T>> skip_;
-  std::vector<T> x_, emit_m_, emit_ln_;
+  std::vector<T> x_, emit_m_, emit_ln_;  // labels, masked padding up to width, then the blank
   std::vector<Int<T>> emit_e_;
 };
 
@@ -77,24 +83,24 @@ void clear(const CtcFrame<T>& frame, int64_t width, bool entropy) {
 template <class T>
 PathCount count_paths(const Trellis<T>& trellis) {
   const int64_t U = trellis.num_labels();
-  const int32_t* symbols = trellis.symbols();
-  std::vector<uint8_t> blank(U + 1, 0), label(U + 1, 0);
+  const std::vector<int32_t>& symbols = trellis.symbols();
+  std::vector<uint8_t> blank(U + 1, 0), label(U + 1, 0);  // label[i + 1] is label i
   blank[0] = 1;
   const auto has_mass = [](T score) { return score >= T(-kScoreLimit); };
   for (int64_t t = 0; t < trellis.num_frames(); ++t) {
     const T* row = trellis.row(t);
-    const bool blank_has_mass = has_mass(row[symbols[0]]);
-    for (int64_t j = U; j >= 0; --j) {  // downwards: j reads the old counts of j and j - 1
-      const int into_blank = add_counts(blank[j], label[j]);
-      if (j > 0) {
-        int into_label = add_counts(label[j], blank[j - 1]);
-        if (trellis.skip()[j]) into_label = add_counts(into_label, label[j - 1]);
-        label[j] = has_mass(row[symbols[j]]) ? into_label : 0;
+    const bool blank_has_mass = has_mass(row[symbols[U]]);
+    for (int64_t i = U; i >= 0; --i) {  // downwards: i reads the old counts of i and below
+      const int into_blank = add_counts(blank[i], label[i]);
+      if (i < U) {
+        int into_label = add_counts(label[i + 1], blank[i]);
+        if (trellis.skip()[i] != 0) into_label = add_counts(into_label, label[i]);
+        label[i + 1] = has_mass(row[symbols[i]]) ? into_label : 0;
       }
-      blank[j] = blank_has_mass ? into_blank : 0;
+      blank[i] = blank_has_mass ? into_blank : 0;
     }
   }
-  return static_cast<PathCount>(U > 0 ? add_counts(blank[U], label[U]) : blank[0]);
+  return static_cast<PathCount>(add_counts(blank[U], label[U]));
 }
 
 struct Total {
@@ -106,16 +112,17 @@ struct Total {
 // Sums the two final states of the last frame.
 template <class T>
 Total total(const CtcFrame<T>& last, int64_t U, double log_scale, double offset, bool entropy) {
-  double m[2] = {last.blank_m[U], U > 0 ? last.label_m[U] : T(0)};
+  // an empty transcript has no last label, and what stands before the label arrays is a zero cell
+  const double m[2] = {last.blank_m[U], last.label_m[U - 1]};
   if (m[0] == 0 && m[1] == 0) return {};
-  const double e[2] = {double(last.blank_e[U]), double(last.label_e[U])};
+  const double e[2] = {double(last.blank_e[U]), double(last.label_e[U - 1])};
   const double top = std::max(m[0] > 0 ? e[0] : -INFINITY, m[1] > 0 ? e[1] : -INFINITY);
   double mass = 0, moment = 0;
   for (int i = 0; i < 2; ++i) {
     if (m[i] == 0) continue;
     const double f = std::exp2(e[i] - top);
     mass += f * m[i];
-    const double r = entropy ? (i == 0 ? last.blank_r[U] : last.label_r[U]) : 0;
+    const double r = entropy ? (i == 0 ? last.blank_r[U] : last.label_r[U - 1]) : 0;
     moment += f * (r + m[i] * (top - e[i]) * kLn2);
   }
   Total result;
@@ -129,8 +136,7 @@ Total total(const CtcFrame<T>& last, int64_t U, double log_scale, double offset,
 template <class T>
 void report_bad(const Trellis<T>& trellis, int64_t t, int64_t* bad_frame, int64_t* bad_symbol) {
   const T* row = trellis.row(t);
-  for (int64_t j = 0; j <= trellis.num_labels(); ++j) {
-    const int32_t symbol = trellis.symbols()[j];
+  for (const int32_t symbol : trellis.symbols()) {
     if (!(row[symbol] <= T(kScoreLimit))) {
       *bad_frame = t;
       *bad_symbol = symbol;
@@ -142,7 +148,7 @@ void report_bad(const Trellis<T>& trellis, int64_t t, int64_t* bad_frame, int64_
 // One utterance; `cells` holds every frame (saved) or two frames that take turns.
 template <class T, bool kEntropy>
 Total forward_utterance(Trellis<T>& trellis, T* cells, bool saved, int64_t* bad_frame, int64_t* bad_symbol) {
-  const Loops<T>& run = loops<T>();
+  const CtcLoops<T>& run = kEntropy ? loops<T>().ctc_entropy : loops<T>().ctc;
   const int64_t width = trellis.width();
   const int64_t frame_size = CtcFrame<T>::frame_size(width, kEntropy);
   std::vector<T> start(frame_size);
@@ -159,9 +165,8 @@ Total forward_utterance(Trellis<T>& trellis, T* cells, bool saved, int64_t* bad_
     log_scale += trellis.split() + reference.base * kLn2;
     offset += reference.offset;
     const CtcFrame<T> next = CtcFrame<T>::at(cells + (saved ? t : t % 2) * frame_size, width);
-    const auto step = kEntropy ? run.ctc_forward_entropy : run.ctc_forward;
-    step(width, last, trellis.emissions(), trellis.skip(), reference, next);
-    reference = (kEntropy ? run.ctc_reference_entropy : run.ctc_reference)(width, next);
+    run.forward(width, last, trellis.blank(), trellis.labels(), trellis.skip(), reference, next);
+    reference = run.reference(width, next);
     last = next;
   }
   Total result = total<T>(last, trellis.num_labels(), log_scale, offset, kEntropy);
@@ -174,53 +179,47 @@ Total forward_utterance(Trellis<T>& trellis, T* cells, bool saved, int64_t* bad_
 
 // Posteriors of one frame into its row of the gradient. They are made to sum to one over the frame, and the
 // surprisals are centred on the frame's own mean: every path passes exactly one state of the frame.
-template <class T, bool kEntropy>
-void write_gradient(const Trellis<T>& trellis, const CtcFrame<T>& forward, const CtcFrame<T>& backward, double grad_nll,
-                    double grad_entropy, Int<T>* scratch, T* p, T* q, T* row) {
-  const Loops<T>& run = loops<T>();
-  const FrameSums<T> sums = (kEntropy ? run.ctc_products_entropy : run.ctc_products)(trellis.width(), forward, backward, scratch, p, q);
+template <class T>
+void write_gradient(const Trellis<T>& trellis, const FrameSums<T>& sums, double grad_nll, double grad_entropy,
+                    const T* p, const T* q, T* row) {
   const double mass = double(sums.blank_p) + double(sums.label_p);
   if (!(mass > 0)) return;
-  const double mean = kEntropy ? (double(sums.blank_q) + double(sums.label_q)) / mass : 0;
+  const double mean = (double(sums.blank_q) + double(sums.label_q)) / mass;
   const T by_q = T(grad_entropy / mass);
   const T by_p = T(-(grad_nll + grad_entropy * mean) / mass);
-  const int32_t* symbols = trellis.symbols();
-  if (kEntropy) {
-    for (int64_t j = 1; j <= trellis.num_labels(); ++j) row[symbols[j]] += by_q * q[j] + by_p * p[j];
-    row[symbols[0]] += by_q * sums.blank_q + by_p * sums.blank_p;
-  } else {
-    for (int64_t j = 1; j <= trellis.num_labels(); ++j) row[symbols[j]] += by_p * p[j];
-    row[symbols[0]] += by_p * sums.blank_p;
-  }
+  const int32_t* symbols = trellis.symbols().data();
+  const int64_t U = trellis.num_labels();
+  for (int64_t i = 0; i < U; ++i) row[symbols[i]] += by_q * q[i] + by_p * p[i];
+  row[symbols[U]] += by_q * sums.blank_q + by_p * sums.blank_p;
 }
 
 template <class T, bool kEntropy>
-void backward_utterance(Trellis<T>& trellis, const T* cells, double grad_nll, double grad_entropy, int64_t num_symbols, T* grad) {
-  const Loops<T>& run = loops<T>();
+void backward_utterance(Trellis<T>& trellis, const T* cells, double grad_nll, double grad_entropy, int64_t num_symbols,
+                        T* grad) {
+  const CtcLoops<T>& run = kEntropy ? loops<T>().ctc_entropy : loops<T>().ctc;
   const int64_t width = trellis.width(), U = trellis.num_labels();
   const int64_t frame_size = CtcFrame<T>::frame_size(width, kEntropy);
-  const int64_t long_width = width + kLanes;  // a zero cell after the last state
-  std::vector<T> memory(2 * frame_size + CtcFrame<T>::frame_size(long_width, kEntropy) + 2 * width);
+  const int64_t long_width = width + kLanes;  // zero cells after the last state
+  std::vector<T> memory(2 * frame_size + CtcFrame<T>::frame_size(long_width, kEntropy)), p(width), q(width, T(0));
   std::vector<Int<T>> scratch(2 * width);
   CtcFrame<T> now = CtcFrame<T>::at(memory.data(), width);
   CtcFrame<T> other = CtcFrame<T>::at(memory.data() + frame_size, width);
   const CtcFrame<T> emitted = CtcFrame<T>::at(memory.data() + 2 * frame_size, long_width);
-  T* p = memory.data() + memory.size() - 2 * width;
   clear(now, width, kEntropy);
   clear(emitted, long_width, kEntropy);
   set_cell(now.blank_m, now.blank_e, kEntropy ? now.blank_r : nullptr, U, cell_one<T>());
-  if (U > 0) set_cell(now.label_m, now.label_e, kEntropy ? now.label_r : nullptr, U, cell_one<T>());
+  if (U > 0) set_cell(now.label_m, now.label_e, kEntropy ? now.label_r : nullptr, U - 1, cell_one<T>());
   for (int64_t t = trellis.num_frames() - 1; t >= 0; --t) {
     T* row = grad + t * num_symbols;
     std::fill(row, row + num_symbols, T(0));
     const CtcFrame<T> forward = CtcFrame<T>::at(const_cast<T*>(cells) + t * frame_size, width);
-    write_gradient<T, kEntropy>(trellis, forward, now, grad_nll, grad_entropy, scratch.data(), p, p + width, row);
+    const FrameSums<T> sums = run.products(width, forward, now, scratch.data(), p.data(), q.data());
+    write_gradient(trellis, sums, grad_nll, grad_entropy, p.data(), q.data(), row);
     if (t == 0) break;
     trellis.read(t);
     trellis.split();
-    const Reference<T> reference = (kEntropy ? run.ctc_reference_entropy : run.ctc_reference)(width, now);
-    const auto step = kEntropy ? run.ctc_backward_entropy : run.ctc_backward;
-    step(width, now, trellis.emissions(), trellis.skip(), reference, emitted, other);
+    const Reference<T> reference = run.reference(width, now);
+    run.backward(width, now, trellis.blank(), trellis.labels(), trellis.skip(), reference, emitted, other);
     std::swap(now, other);
   }
 }
@@ -232,7 +231,7 @@ int64_t ctc_workspace(int64_t num_utterances, const int64_t* input_lengths, cons
   int64_t total = 0;
   for (int64_t n = 0; n < num_utterances; ++n) {
     cell_offsets[n] = total;
-    total += input_lengths[n] * CtcFrame<float>::frame_size(padded(target_lengths[n] + 1), entropy);
+    total += input_lengths[n] * CtcFrame<float>::frame_size(CtcFrame<float>::width(target_lengths[n]), entropy);
   }
   return total;
 }

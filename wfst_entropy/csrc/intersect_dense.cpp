@@ -12,6 +12,12 @@
 namespace wfst_entropy {
 namespace {
 
+#define WFST_TARGET
+#define WFST_VECTOR_BYTES 0
+#include "cell.inl"
+#undef WFST_TARGET
+#undef WFST_VECTOR_BYTES
+
 constexpr int64_t kCellSize = 3;  // values of T that one saved cell takes
 
 template <class T>
@@ -70,7 +76,7 @@ class Emissions {
 
   const T* row(int64_t t) const { return scores_ + t * frame_stride_; }
   bool read(int64_t t) { return loops<T>().gather(row(t), symbols_.data(), count(), x_.data()); }
-  T split() { return loops<T>().split(x_.data(), std::max<int64_t>(1, count()), {m_.data(), e_.data(), ln_.data()}); }
+  T split() { return loops<T>().split(width_, x_.data(), {m_.data(), e_.data(), ln_.data()}); }
   Weight<T> operator[](int32_t symbol) const { return {m_[symbol], e_[symbol], ln_[symbol]}; }
 
  private:
@@ -103,11 +109,7 @@ Cell<T> merge(const std::vector<Cell<T>>& cells) {
   Int<T> top = cells[0].e;
   for (const Cell<T>& c : cells) top = std::max(top, c.e);
   T m = 0, r = 0;
-  for (const Cell<T>& c : cells) {
-    const T f = pow2<T>(c.e - top);
-    m += f * c.m;
-    r += f * (c.r + c.m * (T(top - c.e) * T(kLn2)));
-  }
+  for (const Cell<T>& c : cells) accumulate<true>(c.m, c.e, c.r, top, &m, &r);
   return normalise<T>(m, top, r);
 }
 

@@ -1,9 +1,18 @@
 #include "loops.h"
 
+#include <atomic>
+#include <cstring>
+#include <type_traits>
+
 // Wider instruction sets than the build's are compiled beside it and chosen at run time, so one wheel serves every
-// machine of its architecture. Compilers without this mechanism get the portable loops only.
-#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
+// machine of its architecture. Other compilers than GCC get the portable loops only.
+#if defined(__GNUC__) && !defined(__clang__)
+#define WFST_PORTABLE_BYTES 16
+#if defined(__x86_64__)
 #define WFST_MULTIVERSION 1
+#endif
+#else
+#define WFST_PORTABLE_BYTES 0
 #endif
 
 namespace wfst_entropy {
@@ -11,22 +20,28 @@ namespace {
 
 namespace portable {
 #define WFST_TARGET
+#define WFST_VECTOR_BYTES WFST_PORTABLE_BYTES
 #include "loops.inl"
 #undef WFST_TARGET
+#undef WFST_VECTOR_BYTES
 }  // namespace portable
 
 #ifdef WFST_MULTIVERSION
 namespace avx2 {
 #define WFST_TARGET __attribute__((target("avx2,fma")))
+#define WFST_VECTOR_BYTES 32
 #include "loops.inl"
 #undef WFST_TARGET
+#undef WFST_VECTOR_BYTES
 }  // namespace avx2
 
 namespace avx512 {
 #define WFST_TARGET \
   __attribute__((target("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,prefer-vector-width=512")))
+#define WFST_VECTOR_BYTES 64
 #include "loops.inl"
 #undef WFST_TARGET
+#undef WFST_VECTOR_BYTES
 }  // namespace avx512
 
 bool has_avx512() {
@@ -37,32 +52,55 @@ bool has_avx512() {
 bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
 #endif
 
-template <class T>
-Loops<T> choose() {
+enum InstructionSet { kPortable, kAvx2, kAvx512, kNumSets };
+constexpr const char* kNames[kNumSets] = {"portable", "avx2", "avx512"};
+
+bool supported(int set) {
 #ifdef WFST_MULTIVERSION
-  if (has_avx512()) return avx512::table<T>();
-  if (has_avx2()) return avx2::table<T>();
+  if (set == kAvx512) return has_avx512();
+  if (set == kAvx2) return has_avx2();
 #endif
-  return portable::table<T>();
+  return set == kPortable;
+}
+
+int widest() {
+  int set = kNumSets - 1;
+  while (!supported(set)) --set;
+  return set;
+}
+
+std::atomic<int>& current() {
+  static std::atomic<int> set{widest()};
+  return set;
 }
 
 }  // namespace
 
 template <class T>
 const Loops<T>& loops() {
-  static const Loops<T> chosen = choose<T>();
-  return chosen;
+  static const Loops<T> portable_loops = portable::table<T>();
+#ifdef WFST_MULTIVERSION
+  static const Loops<T> avx2_loops = avx2::table<T>();
+  static const Loops<T> avx512_loops = avx512::table<T>();
+  const int set = current().load(std::memory_order_relaxed);
+  if (set == kAvx512) return avx512_loops;
+  if (set == kAvx2) return avx2_loops;
+#endif
+  return portable_loops;
 }
 
 template const Loops<float>& loops<float>();
 template const Loops<double>& loops<double>();
 
-const char* instruction_set() {
-#ifdef WFST_MULTIVERSION
-  if (has_avx512()) return "avx512";
-  if (has_avx2()) return "avx2";
-#endif
-  return "portable";
+const char* instruction_set() { return kNames[current()]; }
+
+bool use_instruction_set(const char* name) {
+  for (int set = 0; set < kNumSets; ++set) {
+    if (std::strcmp(name, kNames[set]) != 0 || !supported(set)) continue;
+    current() = set;
+    return true;
+  }
+  return false;
 }
 
 }  // namespace wfst_entropy

@@ -1,4 +1,4 @@
-// The vectorised loops over states, compiled once per instruction set and chosen when the module loads.
+// The loops over states, compiled once per instruction set and chosen when the module loads.
 #pragma once
 
 #include <cstdint>
@@ -7,13 +7,14 @@
 
 namespace wfst_entropy {
 
-// Every array that a loop runs over has a length that is a multiple of this; the padding is zero cells.
+// Every array that a loop runs over has a length that is a multiple of this; what is left over is zero cells.
 constexpr int64_t kLanes = 16;
 
 inline int64_t padded(int64_t n) { return (n + kLanes - 1) / kLanes * kLanes; }
 
-// The cells of one CTC frame as a structure of arrays, each of length `padded(U + 1)`:
-// blank state j stands before label j + 1 (j = 0..U); label state j = 1..U emits label j; label 0 is a zero cell.
+// The cells of one CTC frame as a structure of arrays, each of length `width`: blank state i = 0..U stands before label
+// state i = 0..U - 1. Each width is at least U + 2, so the last blank cell is always a zero cell; being stored just
+// before the label arrays, it is also what a loop reads as label -1.
 template <class T>
 struct CtcFrame {
   T* blank_m;
@@ -33,6 +34,7 @@ struct CtcFrame {
             memory + 4 * width,
             memory + 5 * width};
   }
+  static int64_t width(int64_t num_labels) { return padded(num_labels + 2); }
   static int64_t frame_size(int64_t width, bool entropy) { return (entropy ? 6 : 4) * width; }
 };
 
@@ -59,30 +61,38 @@ struct FrameSums {
 };
 
 template <class T>
-struct Loops {
-  // x[i] = row[symbols[i]] for i < n, padding up to padded(n) masked; false if a NaN, +inf or value above 2^26 was read.
-  bool (*gather)(const T* row, const int32_t* symbols, int64_t n, T* x);
-  // weights[i] = exp(x[i] - shift), shift = max x, for i < padded(n); values below -2^26 give no mass. Returns shift.
-  T (*split)(const T* x, int64_t n, Weights<T> weights);
-  // `emit[0]` is the blank, `emit[j]` label j; skip[j] tells whether label j may follow label j - 1 directly.
-  void (*ctc_forward)(int64_t width, CtcFrame<T> from, Weights<T> emit, const Int<T>* skip, Reference<T> reference, CtcFrame<T> to);
-  void (*ctc_forward_entropy)(int64_t width, CtcFrame<T> from, Weights<T> emit, const Int<T>* skip, Reference<T> reference, CtcFrame<T> to);
-  // Backward cells exclude their own frame's emission. `emitted` is scratch: the cells of `from` times their emission,
-  // one lane group longer than the frame; skip likewise.
-  void (*ctc_backward)(int64_t width, CtcFrame<T> from, Weights<T> emit, const Int<T>* skip, Reference<T> reference, CtcFrame<T> emitted, CtcFrame<T> to);
-  void (*ctc_backward_entropy)(int64_t width, CtcFrame<T> from, Weights<T> emit, const Int<T>* skip, Reference<T> reference, CtcFrame<T> emitted, CtcFrame<T> to);
+struct CtcLoops {
+  // One frame forward. labels: the weights of the label states; skip[i]: all bits set if label i may follow label i - 1
+  // directly, else 0.
+  void (*forward)(int64_t width, CtcFrame<T> from, Weight<T> blank, Weights<T> labels, const Int<T>* skip,
+                  Reference<T> reference, CtcFrame<T> to);
+  // One frame backward; cells exclude their own frame's emission. `emitted` is scratch of width + kLanes, zero cells
+  // beyond width; skip is as long.
+  void (*backward)(int64_t width, CtcFrame<T> from, Weight<T> blank, Weights<T> labels, const Int<T>* skip,
+                   Reference<T> reference, CtcFrame<T> emitted, CtcFrame<T> to);
   // The heaviest state's exponent, and its R / M.
-  Reference<T> (*ctc_reference)(int64_t width, CtcFrame<T> frame);
-  Reference<T> (*ctc_reference_entropy)(int64_t width, CtcFrame<T> frame);
+  Reference<T> (*reference)(int64_t width, CtcFrame<T> frame);
   // p and q of the label states into label_p and label_q; scratch has 2 * width values.
-  FrameSums<T> (*ctc_products)(int64_t width, CtcFrame<T> forward, CtcFrame<T> backward, Int<T>* scratch, T* label_p, T* label_q);
-  FrameSums<T> (*ctc_products_entropy)(int64_t width, CtcFrame<T> forward, CtcFrame<T> backward, Int<T>* scratch, T* label_p, T* label_q);
+  FrameSums<T> (*products)(int64_t width, CtcFrame<T> forward, CtcFrame<T> backward, Int<T>* scratch, T* label_p,
+                           T* label_q);
+};
+
+template <class T>
+struct Loops {
+  // x[i] = row[symbols[i]] for i < n; false if a NaN, +inf or value above 2^26 was read.
+  bool (*gather)(const T* row, const int32_t* symbols, int64_t n, T* x);
+  // weights[i] = exp(x[i] - shift), shift = max x, for i < n, a multiple of kLanes; values below -2^26 give no mass.
+  // Returns shift.
+  T (*split)(int64_t n, const T* x, Weights<T> weights);
+  CtcLoops<T> ctc;          // masses only
+  CtcLoops<T> ctc_entropy;  // masses and moments
 };
 
 template <class T>
 const Loops<T>& loops();
 
-// "avx512", "avx2" or "portable".
+// Which loops to use: "avx512", "avx2" or "portable". At first the widest that this machine has; false if it has not.
 const char* instruction_set();
+bool use_instruction_set(const char* name);
 
 }  // namespace wfst_entropy

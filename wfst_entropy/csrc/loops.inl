@@ -1,6 +1,45 @@
-// The bodies of loops.h. Included by loops.cpp once per instruction set, inside a namespace of its own,
-// with WFST_TARGET naming the set. No standard header may be included or used here: an inline function
-// of one would be compiled for the wide set and could be linked into code that runs everywhere.
+// The bodies of loops.h, included by loops.cpp once per instruction set; see cell.inl for how.
+
+#include "cell.inl"
+
+// One vector from, or to, any address.
+template <class T>
+WFST_INLINE typename Pack<T>::Real load(const T* p) {
+  typename Pack<T>::Real v;
+  __builtin_memcpy(&v, p, sizeof v);
+  return v;
+}
+
+template <class T>
+WFST_INLINE typename Pack<T>::Int load_int(const Int<T>* p) {
+  typename Pack<T>::Int v;
+  __builtin_memcpy(&v, p, sizeof v);
+  return v;
+}
+
+template <class T, class V>
+WFST_INLINE void store(T* p, const V& v) {
+  __builtin_memcpy(p, &v, sizeof v);
+}
+
+// The sum or maximum of a vector's elements, in a fixed order.
+template <class T, class V>
+WFST_INLINE T sum_of(const V& v) {
+  T x[sizeof(V) / sizeof(T)];
+  __builtin_memcpy(x, &v, sizeof v);
+  for (int half = sizeof(V) / sizeof(T) / 2; half > 0; half /= 2)
+    for (int k = 0; k < half; ++k) x[k] += x[k + half];
+  return x[0];
+}
+
+template <class T, class V>
+WFST_INLINE T largest_of(const V& v) {
+  T x[sizeof(V) / sizeof(T)];
+  __builtin_memcpy(x, &v, sizeof v);
+  for (int half = sizeof(V) / sizeof(T) / 2; half > 0; half /= 2)
+    for (int k = 0; k < half; ++k) x[k] = x[k + half] > x[k] ? x[k + half] : x[k];
+  return x[0];
+}
 
 template <class T>
 WFST_TARGET bool gather(const T* row, const int32_t* symbols, int64_t n, T* x) {
@@ -11,235 +50,220 @@ WFST_TARGET bool gather(const T* row, const int32_t* symbols, int64_t n, T* x) {
     bad |= !(v <= limit);
     x[i] = v;
   }
-  for (int64_t i = n; i < padded(n); ++i) x[i] = T(-2 * kScoreLimit);
   return bad == 0;
 }
 
 template <class T>
-WFST_TARGET T split(const T* x, int64_t n, Weights<T> weights) {
+WFST_TARGET T split(int64_t n, const T* x, Weights<T> weights) {
+  using V = typename Pack<T>::Real;
+  constexpr int step = Pack<T>::kSize;
   const T lowest = T(-kScoreLimit);
-  const int64_t width = padded(n);
-  T lanes[kLanes];
-  for (int k = 0; k < kLanes; ++k) lanes[k] = x[k];
-  for (int64_t i = kLanes; i < width; i += kLanes)
-    for (int k = 0; k < kLanes; ++k) lanes[k] = x[i + k] > lanes[k] ? x[i + k] : lanes[k];
-  T top = lanes[0];
-  for (int k = 1; k < kLanes; ++k) top = lanes[k] > top ? lanes[k] : top;
-  const T shift = top >= lowest ? top : T(0);
-  T* __restrict m = weights.m;
-  Int<T>* __restrict e = weights.e;
-  T* __restrict ln = weights.ln;
-  for (int64_t i = 0; i < width; ++i) {
-    const bool masked = !(x[i] >= lowest);
-    const Weight<T> w = split_weight(masked ? shift : x[i], shift);
-    m[i] = masked ? T(0) : w.m;
-    e[i] = w.e;
-    ln[i] = w.ln;
+  V top = load<T>(x);
+  for (int64_t i = step; i < n; i += step) top = larger(top, load<T>(x + i));
+  const T best = largest_of<T>(top);
+  const T shift = best >= lowest ? best : T(0);
+  const V shifts = splat<V>(shift);
+  for (int64_t i = 0; i < n; i += step) {
+    const V v = load<T>(x + i);
+    const auto used = v >= lowest;
+    const auto w = split_weight(used ? v : shifts, shifts);
+    store(weights.m + i, used ? w.m : V{});
+    store(weights.e + i, w.e);
+    store(weights.ln + i, w.ln);
   }
   return shift;
 }
 
-// Moves the pair (m, r) from exponent e down to `to`, to >= e.
 template <class T, bool kEntropy>
-WFST_INLINE void rescale(T m, Int<T> e, T r, Int<T> to, T* m_sum, T* r_sum) {
-  const T f = pow2<T>(e - to);
-  *m_sum += f * m;
-  if (kEntropy) *r_sum += f * (r + m * (T(to - e) * T(kLn2)));
+WFST_TARGET void ctc_forward(int64_t width, CtcFrame<T> from, Weight<T> blank, Weights<T> labels, const Int<T>* skip,
+                             Reference<T> reference, CtcFrame<T> to) {
+  using V = typename Pack<T>::Real;
+  using I = typename Pack<T>::Int;
+  const Int<T> blank_shift = blank.e - reference.base;
+  const T blank_offset = blank.ln + reference.offset;
+  for (int64_t i = 0; i < width; i += Pack<T>::kSize) {
+    const V bm = load<T>(from.blank_m + i), lm = load<T>(from.label_m + i), pm = load<T>(from.label_m + i - 1);
+    const I be = load_int<T>(from.blank_e + i), le = load_int<T>(from.label_e + i);
+    const I pe = load_int<T>(from.label_e + i - 1);
+    V br{}, lr{}, pr{};
+    if (kEntropy) {
+      br = load<T>(from.blank_r + i);
+      lr = load<T>(from.label_r + i);
+      pr = load<T>(from.label_r + i - 1);
+    }
+    // blank i after blank i and label i - 1
+    I e = larger(be, pe);
+    V m{}, r{};
+    accumulate<kEntropy>(bm, be, br, e, &m, &r);
+    accumulate<kEntropy>(pm, pe, pr, e, &m, &r);
+    if (kEntropy) r = blank.m * (r - m * blank_offset);
+    const auto b = normalise<V>(blank.m * m, e + blank_shift, r);
+    store(to.blank_m + i, b.m);
+    store(to.blank_e + i, b.e);
+    if (kEntropy) store(to.blank_r + i, b.r);
+    // label i after label i, blank i and, where that may be skipped, label i - 1
+    const I may_skip = load_int<T>(skip + i);
+    const I skip_e = may_skip != 0 ? pe : splat<I>(kNoMass);
+    e = larger(larger(le, be), skip_e);
+    m = V{};
+    r = V{};
+    accumulate<kEntropy>(lm, le, lr, e, &m, &r);
+    accumulate<kEntropy>(bm, be, br, e, &m, &r);
+    accumulate<kEntropy>(may_skip != 0 ? pm : V{}, skip_e, may_skip != 0 ? pr : V{}, e, &m, &r);
+    const V w = load<T>(labels.m + i);
+    if (kEntropy) r = w * (r - m * (load<T>(labels.ln + i) + reference.offset));
+    const auto l = normalise<V>(w * m, e + load_int<T>(labels.e + i) - reference.base, r);
+    store(to.label_m + i, l.m);
+    store(to.label_e + i, l.e);
+    if (kEntropy) store(to.label_r + i, l.r);
+  }
 }
 
+// The cells of a frame times the weights of their emissions, less the reference. A weight of 0 would leave its exponent
+// behind: a cell without mass must not lead a maximum.
 template <class T, bool kEntropy>
-WFST_TARGET void ctc_forward_step(int64_t width, CtcFrame<T> from, Weights<T> emit, const Int<T>* skip,
-                                  Reference<T> reference, CtcFrame<T> to) {
-  const T* __restrict bm = from.blank_m;
-  const T* __restrict lm = from.label_m;
-  const Int<T>* __restrict be = from.blank_e;
-  const Int<T>* __restrict le = from.label_e;
-  const T* __restrict br = from.blank_r;
-  const T* __restrict lr = from.label_r;
-  const T blank_weight = emit.m[0];
-  const Int<T> blank_shift = emit.e[0] - reference.base;
-  const T blank_offset = emit.ln[0] + reference.offset;
-  {
-    T* __restrict om = to.blank_m;
-    Int<T>* __restrict oe = to.blank_e;
-    T* __restrict orr = to.blank_r;
-    for (int64_t j = 0; j < width; ++j) {
-      const Int<T> e = be[j] > le[j] ? be[j] : le[j];
-      T m = 0, r = 0;
-      rescale<T, kEntropy>(bm[j], be[j], kEntropy ? br[j] : T(0), e, &m, &r);
-      rescale<T, kEntropy>(lm[j], le[j], kEntropy ? lr[j] : T(0), e, &m, &r);
-      if (kEntropy) r = blank_weight * (r - m * blank_offset);
-      const Cell<T> c = normalise<T>(blank_weight * m, e + blank_shift, r);
-      om[j] = c.m;
-      oe[j] = c.e;
-      if (kEntropy) orr[j] = c.r;
+WFST_TARGET void ctc_emit(int64_t width, CtcFrame<T> from, Weight<T> blank, Weights<T> labels, Reference<T> reference,
+                          CtcFrame<T> emitted) {
+  using V = typename Pack<T>::Real;
+  using I = typename Pack<T>::Int;
+  const I nothing = splat<I>(2 * kNoMass);
+  const Int<T> blank_shift = blank.e - reference.base;
+  const T blank_offset = blank.ln + reference.offset;
+  for (int64_t i = 0; i < width; i += Pack<T>::kSize) {
+    const V bm = load<T>(from.blank_m + i), lm = load<T>(from.label_m + i), w = load<T>(labels.m + i);
+    const V new_bm = blank.m * bm, new_lm = w * lm;
+    const I be = load_int<T>(from.blank_e + i) + blank_shift;
+    const I le = load_int<T>(from.label_e + i) + load_int<T>(labels.e + i) - reference.base;
+    store(emitted.blank_m + i, new_bm);
+    store(emitted.label_m + i, new_lm);
+    store(emitted.blank_e + i, new_bm > 0 ? be : nothing);
+    store(emitted.label_e + i, new_lm > 0 ? le : nothing);
+    if (kEntropy) {
+      const V offset = load<T>(labels.ln + i) + reference.offset;
+      store(emitted.blank_r + i, blank.m * (load<T>(from.blank_r + i) - bm * blank_offset));
+      store(emitted.label_r + i, w * (load<T>(from.label_r + i) - lm * offset));
     }
   }
-  T* __restrict om = to.label_m;
-  Int<T>* __restrict oe = to.label_e;
-  T* __restrict orr = to.label_r;
-  const T* __restrict wm = emit.m;
-  const Int<T>* __restrict we = emit.e;
-  const T* __restrict wl = emit.ln;
-  om[0] = T(0);
-  oe[0] = kNoMass;
-  if (kEntropy) orr[0] = T(0);
-  for (int64_t j = 1; j < width; ++j) {
-    const bool may_skip = skip[j] != 0;
-    const Int<T> e_skip = may_skip ? le[j - 1] : Int<T>(kNoMass);
-    Int<T> e = le[j] > be[j - 1] ? le[j] : be[j - 1];
-    e = e > e_skip ? e : e_skip;
-    T m = 0, r = 0;
-    rescale<T, kEntropy>(lm[j], le[j], kEntropy ? lr[j] : T(0), e, &m, &r);
-    rescale<T, kEntropy>(bm[j - 1], be[j - 1], kEntropy ? br[j - 1] : T(0), e, &m, &r);
-    rescale<T, kEntropy>(may_skip ? lm[j - 1] : T(0), e_skip, kEntropy && may_skip ? lr[j - 1] : T(0), e, &m, &r);
-    if (kEntropy) r = wm[j] * (r - m * (wl[j] + reference.offset));
-    const Cell<T> c = normalise<T>(wm[j] * m, e + we[j] - reference.base, r);
-    om[j] = c.m;
-    oe[j] = c.e;
-    if (kEntropy) orr[j] = c.r;
-  }
 }
 
 template <class T, bool kEntropy>
-WFST_TARGET void ctc_backward_step(int64_t width, CtcFrame<T> from, Weights<T> emit, const Int<T>* skip,
-                                   Reference<T> reference, CtcFrame<T> emitted, CtcFrame<T> to) {
-  T* __restrict bm = emitted.blank_m;
-  T* __restrict lm = emitted.label_m;
-  Int<T>* __restrict be = emitted.blank_e;
-  Int<T>* __restrict le = emitted.label_e;
-  T* __restrict br = emitted.blank_r;
-  T* __restrict lr = emitted.label_r;
-  const T blank_weight = emit.m[0];
-  const Int<T> blank_shift = emit.e[0] - reference.base;
-  const T blank_offset = emit.ln[0] + reference.offset;
-  for (int64_t j = 0; j < width; ++j) {
-    bm[j] = blank_weight * from.blank_m[j];
-    be[j] = from.blank_e[j] + blank_shift;
-    if (kEntropy) br[j] = blank_weight * (from.blank_r[j] - from.blank_m[j] * blank_offset);
-    const T w = emit.m[j];
-    lm[j] = w * from.label_m[j];
-    le[j] = from.label_e[j] + emit.e[j] - reference.base;
-    if (kEntropy) lr[j] = w * (from.label_r[j] - from.label_m[j] * (emit.ln[j] + reference.offset));
+WFST_TARGET void ctc_backward(int64_t width, CtcFrame<T> from, Weight<T> blank, Weights<T> labels, const Int<T>* skip,
+                              Reference<T> reference, CtcFrame<T> emitted, CtcFrame<T> to) {
+  using V = typename Pack<T>::Real;
+  using I = typename Pack<T>::Int;
+  ctc_emit<T, kEntropy>(width, from, blank, labels, reference, emitted);
+  for (int64_t i = 0; i < width; i += Pack<T>::kSize) {
+    const V bm = load<T>(emitted.blank_m + i), lm = load<T>(emitted.label_m + i);
+    const V next_bm = load<T>(emitted.blank_m + i + 1), next_lm = load<T>(emitted.label_m + i + 1);
+    const I be = load_int<T>(emitted.blank_e + i), le = load_int<T>(emitted.label_e + i);
+    const I next_be = load_int<T>(emitted.blank_e + i + 1), next_le = load_int<T>(emitted.label_e + i + 1);
+    V br{}, lr{}, next_br{}, next_lr{};
+    if (kEntropy) {
+      br = load<T>(emitted.blank_r + i);
+      lr = load<T>(emitted.label_r + i);
+      next_br = load<T>(emitted.blank_r + i + 1);
+      next_lr = load<T>(emitted.label_r + i + 1);
+    }
+    // blank i before blank i and label i
+    I e = larger(be, le);
+    V m{}, r{};
+    accumulate<kEntropy>(bm, be, br, e, &m, &r);
+    accumulate<kEntropy>(lm, le, lr, e, &m, &r);
+    const auto b = normalise<V>(m, e, r);
+    store(to.blank_m + i, b.m);
+    store(to.blank_e + i, b.e);
+    if (kEntropy) store(to.blank_r + i, b.r);
+    // label i before label i, blank i + 1 and, where that may be skipped, label i + 1
+    const I may_skip = load_int<T>(skip + i + 1);
+    const I skip_e = may_skip != 0 ? next_le : splat<I>(2 * kNoMass);
+    e = larger(larger(le, next_be), skip_e);
+    m = V{};
+    r = V{};
+    accumulate<kEntropy>(lm, le, lr, e, &m, &r);
+    accumulate<kEntropy>(next_bm, next_be, next_br, e, &m, &r);
+    accumulate<kEntropy>(may_skip != 0 ? next_lm : V{}, skip_e, may_skip != 0 ? next_lr : V{}, e, &m, &r);
+    const auto l = normalise<V>(m, e, r);
+    store(to.label_m + i, l.m);
+    store(to.label_e + i, l.e);
+    if (kEntropy) store(to.label_r + i, l.r);
   }
-  // a weight of 0 leaves its exponent behind: such a cell must not lead the maximum below
-  for (int64_t j = 0; j < width; ++j) {
-    be[j] = bm[j] == T(0) ? Int<T>(2 * kNoMass) : be[j];
-    le[j] = lm[j] == T(0) ? Int<T>(2 * kNoMass) : le[j];
-  }
-  T* __restrict obm = to.blank_m;
-  Int<T>* __restrict obe = to.blank_e;
-  T* __restrict obr = to.blank_r;
-  T* __restrict olm = to.label_m;
-  Int<T>* __restrict ole = to.label_e;
-  T* __restrict olr = to.label_r;
-  for (int64_t j = 0; j < width; ++j) {
-    const bool may_skip = skip[j + 1] != 0;
-    const Int<T> e_next = le[j + 1];
-    const T r_next = kEntropy ? lr[j + 1] : T(0);
-    const Int<T> e_blank = be[j] > e_next ? be[j] : e_next;
-    T m = 0, r = 0;
-    rescale<T, kEntropy>(bm[j], be[j], kEntropy ? br[j] : T(0), e_blank, &m, &r);
-    rescale<T, kEntropy>(lm[j + 1], e_next, r_next, e_blank, &m, &r);
-    const Cell<T> blank = normalise<T>(m, e_blank, r);
-    obm[j] = blank.m;
-    obe[j] = blank.e;
-    if (kEntropy) obr[j] = blank.r;
-
-    const Int<T> e_skip = may_skip ? e_next : Int<T>(2 * kNoMass);
-    Int<T> e = le[j] > be[j] ? le[j] : be[j];
-    e = e > e_skip ? e : e_skip;
-    m = 0;
-    r = 0;
-    rescale<T, kEntropy>(lm[j], le[j], kEntropy ? lr[j] : T(0), e, &m, &r);
-    rescale<T, kEntropy>(bm[j], be[j], kEntropy ? br[j] : T(0), e, &m, &r);
-    rescale<T, kEntropy>(may_skip ? lm[j + 1] : T(0), e_skip, may_skip ? r_next : T(0), e, &m, &r);
-    const Cell<T> label = normalise<T>(m, e, r);
-    olm[j] = label.m;
-    ole[j] = label.e;
-    if (kEntropy) olr[j] = label.r;
-  }
-  // there is no label 0; it would otherwise collect mass from label 1 by skipping
-  olm[0] = T(0);
-  ole[0] = kNoMass;
-  if (kEntropy) olr[0] = T(0);
 }
 
 template <class T, bool kEntropy>
 WFST_TARGET Reference<T> ctc_reference(int64_t width, CtcFrame<T> frame) {
-  Int<T> top = kNoMass;
-  for (int64_t j = 0; j < width; ++j) {
-    const Int<T> e = frame.blank_e[j] > frame.label_e[j] ? frame.blank_e[j] : frame.label_e[j];
-    top = e > top ? e : top;
-  }
+  using I = typename Pack<T>::Int;
+  I highest = splat<I>(kNoMass);
+  for (int64_t i = 0; i < width; i += Pack<T>::kSize)
+    highest = larger(highest, larger(load_int<T>(frame.blank_e + i), load_int<T>(frame.label_e + i)));
+  const Int<T> top = largest_of<Int<T>>(highest);
   if (top == kNoMass) return {0, T(0)};
   if (!kEntropy) return {top, T(0)};
-  int64_t j = 0;
-  while (frame.blank_e[j] != top && frame.label_e[j] != top) ++j;
-  if (frame.blank_e[j] == top) return {top, frame.blank_r[j] / frame.blank_m[j]};
-  return {top, frame.label_r[j] / frame.label_m[j]};
+  int64_t i = 0;
+  while (frame.blank_e[i] != top && frame.label_e[i] != top) ++i;
+  if (frame.blank_e[i] == top) return {top, frame.blank_r[i] / frame.blank_m[i]};
+  return {top, frame.label_r[i] / frame.label_m[i]};
 }
 
-// Fills p[j] and q[j] from the masses and moments at exponents e[j], measured from `top`.
-template <class T, bool kEntropy>
-WFST_TARGET void scale_products(int64_t width, const Int<T>* __restrict e, Int<T> top, const T* __restrict fm,
-                                const T* __restrict fr, const T* __restrict gm, const T* __restrict gr,
-                                T* __restrict p, T* __restrict q) {
-  for (int64_t j = 0; j < width; ++j) {
-    const T f = pow2<T>(e[j] - top);
-    const T m = fm[j] * gm[j];
-    p[j] = f * m;
-    if (kEntropy) q[j] = f * (fr[j] * gm[j] + fm[j] * gr[j] + m * (T(top - e[j]) * T(kLn2)));
-  }
-}
-
-template <class T>
-WFST_TARGET T lane_sum(int64_t width, const T* x) {
-  T lanes[kLanes];
-  for (int k = 0; k < kLanes; ++k) lanes[k] = x[k];
-  for (int64_t j = kLanes; j < width; j += kLanes)
-    for (int k = 0; k < kLanes; ++k) lanes[k] += x[j + k];
-  for (int half = kLanes / 2; half > 0; half /= 2)
-    for (int k = 0; k < half; ++k) lanes[k] += lanes[k + half];
-  return lanes[0];
+// p and q of one vector of products at exponents e, measured from `top`.
+template <class T, bool kEntropy, class V, class I>
+WFST_INLINE void product(V fm, V fr, V gm, V gr, I e, I top, V* p, V* q) {
+  const V f = pow2<V>(e - top);
+  const V m = fm * gm;
+  *p = f * m;
+  if (kEntropy) *q = f * (fr * gm + fm * gr + m * (convert<V>(top - e) * T(kLn2)));
 }
 
 template <class T, bool kEntropy>
 WFST_TARGET FrameSums<T> ctc_products(int64_t width, CtcFrame<T> forward, CtcFrame<T> backward, Int<T>* scratch,
                                       T* label_p, T* label_q) {
-  Int<T>* __restrict blank_e = scratch;
-  Int<T>* __restrict label_e = scratch + width;
-  Int<T> top = 2 * kNoMass;
-  for (int64_t j = 0; j < width; ++j) {
-    const bool no_blank = forward.blank_m[j] == T(0) || backward.blank_m[j] == T(0);
-    const bool no_label = forward.label_m[j] == T(0) || backward.label_m[j] == T(0);
-    blank_e[j] = no_blank ? Int<T>(2 * kNoMass) : forward.blank_e[j] + backward.blank_e[j];
-    label_e[j] = no_label ? Int<T>(2 * kNoMass) : forward.label_e[j] + backward.label_e[j];
-    const Int<T> e = blank_e[j] > label_e[j] ? blank_e[j] : label_e[j];
-    top = e > top ? e : top;
+  using V = typename Pack<T>::Real;
+  using I = typename Pack<T>::Int;
+  constexpr int step = Pack<T>::kSize;
+  const I nothing = splat<I>(2 * kNoMass);
+  I highest = nothing;
+  for (int64_t i = 0; i < width; i += step) {
+    const V bm = load<T>(forward.blank_m + i) * load<T>(backward.blank_m + i);
+    const V lm = load<T>(forward.label_m + i) * load<T>(backward.label_m + i);
+    const I be = load_int<T>(forward.blank_e + i) + load_int<T>(backward.blank_e + i);
+    const I le = load_int<T>(forward.label_e + i) + load_int<T>(backward.label_e + i);
+    const I used_be = bm > 0 ? be : nothing, used_le = lm > 0 ? le : nothing;
+    store(scratch + i, used_be);
+    store(scratch + width + i, used_le);
+    highest = larger(highest, larger(used_be, used_le));
   }
-  FrameSums<T> sums{};
-  scale_products<T, kEntropy>(width, blank_e, top, forward.blank_m, forward.blank_r, backward.blank_m,
-                              backward.blank_r, label_p, label_q);
-  sums.blank_p = lane_sum(width, label_p);
-  if (kEntropy) sums.blank_q = lane_sum(width, label_q);
-  scale_products<T, kEntropy>(width, label_e, top, forward.label_m, forward.label_r, backward.label_m,
-                              backward.label_r, label_p, label_q);
-  sums.label_p = lane_sum(width, label_p);
-  if (kEntropy) sums.label_q = lane_sum(width, label_q);
-  return sums;
+  const I top = splat<I>(largest_of<Int<T>>(highest));
+  V blank_p{}, blank_q{}, sum_p{}, sum_q{};
+  for (int64_t i = 0; i < width; i += step) {
+    V p{}, q{}, fr{}, gr{};
+    if (kEntropy) {
+      fr = load<T>(forward.blank_r + i);
+      gr = load<T>(backward.blank_r + i);
+    }
+    product<T, kEntropy>(load<T>(forward.blank_m + i), fr, load<T>(backward.blank_m + i), gr, load_int<T>(scratch + i),
+                         top, &p, &q);
+    blank_p += p;
+    blank_q += q;
+    if (kEntropy) {
+      fr = load<T>(forward.label_r + i);
+      gr = load<T>(backward.label_r + i);
+    }
+    product<T, kEntropy>(load<T>(forward.label_m + i), fr, load<T>(backward.label_m + i), gr,
+                         load_int<T>(scratch + width + i), top, &p, &q);
+    store(label_p + i, p);
+    if (kEntropy) store(label_q + i, q);
+    sum_p += p;
+    sum_q += q;
+  }
+  return {sum_of<T>(blank_p), sum_of<T>(sum_p), sum_of<T>(blank_q), sum_of<T>(sum_q)};
+}
+
+template <class T, bool kEntropy>
+constexpr CtcLoops<T> ctc_table() {
+  return {ctc_forward<T, kEntropy>, ctc_backward<T, kEntropy>, ctc_reference<T, kEntropy>, ctc_products<T, kEntropy>};
 }
 
 template <class T>
 constexpr Loops<T> table() {
-  return {gather<T>,
-          split<T>,
-          ctc_forward_step<T, false>,
-          ctc_forward_step<T, true>,
-          ctc_backward_step<T, false>,
-          ctc_backward_step<T, true>,
-          ctc_reference<T, false>,
-          ctc_reference<T, true>,
-          ctc_products<T, false>,
-          ctc_products<T, true>};
+  return {gather<T>, split<T>, ctc_table<T, false>(), ctc_table<T, true>()};
 }
+#undef WFST_INLINE

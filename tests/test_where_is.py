@@ -1,4 +1,4 @@
-"""The page "Where is ...?" tells the truth, and no feature that people look for is missing on it."""
+"""The page "Where is ...?" tells the truth, and misses no feature that people look for."""
 
 from __future__ import annotations
 

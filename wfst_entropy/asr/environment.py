@@ -113,9 +113,9 @@ def environment() -> dict[str, Any]:
     """Versions, native module, threads and optional packages of this installation.
 
     Returns:
-      A dictionary that `json.dumps` takes: `wfst_entropy`, `python`, `platform`, `processor`, `torch`, `cuda`,
-      `native` (`available`, `reason`,
-      `instruction_set`), `threads`, `backends` (one entry per optional package).
+      A dictionary that `json.dumps` takes: `wfst_entropy`, `python`, `platform`, `processor`,
+      `torch`, `cuda`, `native` (`available`, `reason`, `instruction_set`), `threads`,
+      `backends` (one entry per optional package).
     """
     backends = [
         find_backend(module, distribution, try_import=module in _TIED_TO_TORCH)

@@ -1,0 +1,150 @@
+#!/usr/bin/env python3
+"""Decode the test sets with a trained model.
+
+Architecture and data are read from the run (exp-dir/config.yaml). A flag of train.py may be given
+again; one that contradicts the run is refused.
+
+  ./decode.py --exp-dir exp/tdnn --epoch 8 --avg 3
+  ./decode.py --exp-dir exp/tdnn --epoch 8 --decoding-method ctc-greedy-search --max-duration 600
+
+Writes below exp-dir/{decoding-method}/, for every test set: recogs-, errs- and wer-summary-*.txt,
+entropy-*.tsv (alignment entropy of each utterance), word-times-*.jsonl and summary-*.json; for the
+run of this script config-*.yaml and the log log-decode-*.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import logging
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+from wfst_entropy.asr.data.asr_datamodule import AsrDataModule, DataOptions
+from wfst_entropy.asr.data.tokenizer import load_tokenizer
+from wfst_entropy.asr.decode_results import write_test_set
+from wfst_entropy.asr.decode_run import DecodeOptions, Decoder, decode_test_set
+from wfst_entropy.asr.models import ModelOptions
+from wfst_entropy.asr.options import (
+    OptionError,
+    add_arguments,
+    flag_name,
+    from_args,
+    make_parser,
+    save_config,
+)
+from wfst_entropy.asr.training.checkpoint import load_model
+from wfst_entropy.asr.training.run_config import RunConfig
+from wfst_entropy.fsa.errors import FsaError
+
+console = Console()
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The command line; flags of the run have no default here."""
+    summary, usage = (__doc__ or "").split("\n\n", 1)
+    parser = make_parser(summary, DecodeOptions)
+    parser.epilog = usage.replace("%", "%%")
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    for options_type in (DataOptions, ModelOptions):
+        add_arguments(parser, options_type)
+        names = [field.name for field in dataclasses.fields(options_type)]
+        parser.set_defaults(**dict.fromkeys(names))  # None: not given
+    return parser
+
+
+def refuse_contradictions(args: argparse.Namespace, model: ModelOptions) -> None:
+    """Raise if a flag asks for another model than the one that was trained."""
+    for field in dataclasses.fields(model):
+        trained = getattr(model, field.name)
+        asked = getattr(args, field.name, None)
+        if asked is not None and asked != trained:
+            raise OptionError(
+                f"{flag_name(field.name)} {asked} contradicts the run in {args.exp_dir}, which was "
+                f"trained with {trained}; leave the flag out, or give the folder of another run"
+            )
+
+
+def data_options(args: argparse.Namespace, trained: DataOptions) -> DataOptions:
+    """The run's data options, with those given here in place of the run's."""
+    asked = {field.name: getattr(args, field.name, None) for field in dataclasses.fields(trained)}
+    given = {name: value for name, value in asked.items() if value is not None}
+    return dataclasses.replace(trained, **given)
+
+
+def start_log(options: DecodeOptions) -> Path:
+    """Log to a file beside the results, and to the terminal."""
+    options.res_dir.mkdir(parents=True, exist_ok=True)
+    stamp = time.strftime("%Y-%m-%d-%H-%M-%S")
+    path = options.res_dir / f"log-decode-{options.suffix}-{stamp}"
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(message)s",
+        handlers=[logging.FileHandler(path, encoding="utf-8"), logging.StreamHandler()],
+        force=True,
+    )
+    return path
+
+
+def decode(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Decode every test set and return the summaries."""
+    options = from_args(args, DecodeOptions).resolved()
+    log_file = start_log(options)
+    refuse_contradictions(args, RunConfig.load(options.exp_dir).model)
+    model, config = load_model(
+        options.exp_dir, options.epoch, options.avg, options.use_averaged_model, options.iter
+    )
+    data = data_options(args, config.data)
+    tokenizer = load_tokenizer(data.lang_dir)
+    if tokenizer.vocab_size != config.model.vocab_size:
+        raise OptionError(
+            f"--lang-dir {data.lang_dir} has {tokenizer.vocab_size} tokens, the model of "
+            f"{options.exp_dir} was trained with {config.model.vocab_size}; give the run's own"
+        )
+    save_config(options.res_dir / f"config-{options.suffix}.yaml", options, data)
+    logging.info("decoding with %s of %s", options.suffix, options.exp_dir)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    decoder = Decoder(model, tokenizer, device)
+    summaries = []
+    module = AsrDataModule(data, config.model.subsampling_factor)
+    for name, batches in module.test_sets().items():
+        started = time.monotonic()
+        failed_before = set(module.failed)
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), MofNCompleteColumn())
+        with Progress(*columns, BarColumn(), TimeElapsedColumn(), console=console) as progress:
+            task = progress.add_task(f"decoding {name}", total=None)
+            decoded = decode_test_set(decoder, batches, lambda n: progress.advance(task, n))  # noqa: B023
+        not_loaded = {k: v.cause for k, v in module.failed.items() if k not in failed_before}
+        summaries.append(write_test_set(options, name, decoded, not_loaded))
+        logging.info("[%s] decoded in %.1f s", name, time.monotonic() - started)
+    console.print(f"wrote results to {options.res_dir}, log {log_file.name}", soft_wrap=True)
+    return summaries
+
+
+def main() -> None:
+    """Read the command line and decode."""
+    args = get_parser().parse_args()
+    try:
+        summaries = decode(args)
+    except FsaError as error:
+        sys.exit(f"decode.py: error: {error}")
+    nothing = [s["test_set"] for s in summaries if len(s["not_decoded"]) == s["num_utterances"]]
+    if nothing:
+        sys.exit(f"decode.py: error: no utterance of {', '.join(nothing)} could be decoded")
+
+
+if __name__ == "__main__":
+    main()

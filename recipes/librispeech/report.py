@@ -1,0 +1,113 @@
+#!/usr/bin/env python3
+"""Write the report of a decoded run: tables, training curves, alignments with their entropy.
+
+  ./report.py --exp-dir exp/tdnn
+
+Reads what train.py and decode.py left in exp-dir and writes exp-dir/report/report.md,
+training_curves.png and alignment_{utterance}.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from wfst_entropy.asr.data.asr_datamodule import AsrDataModule
+from wfst_entropy.asr.data.tokenizer import load_tokenizer
+from wfst_entropy.asr.decode_run import DecodeOptions, Decoder
+from wfst_entropy.asr.options import from_args, make_parser
+from wfst_entropy.asr.plots import plot_training_curves
+from wfst_entropy.asr.report import (
+    Table,
+    draw_alignments,
+    entropy_table,
+    read_decode_config,
+    read_history,
+    read_summaries,
+    render_report,
+    training_table,
+    typical_utterances,
+    wer_table,
+    word_time_table,
+)
+from wfst_entropy.asr.training.checkpoint import load_model, replacing
+from wfst_entropy.fsa.errors import FsaError
+
+console = Console()
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    summary, usage = (__doc__ or "").split("\n\n", 1)
+    parser = make_parser(summary, DecodeOptions)
+    parser.epilog = usage.replace("%", "%%")
+    parser.add_argument(
+        "--num-alignments", type=int, default=3, help="Alignments to draw of each test set."
+    )
+    return parser
+
+
+def show(table: Table) -> None:
+    """Print a table on the terminal."""
+    shown = RichTable(title=table.title, title_justify="left")
+    for number, column in enumerate(table.columns):
+        shown.add_column(column, no_wrap=number == 0, overflow="fold")
+    for row in table.rows:
+        shown.add_row(*row)
+    console.print(shown)
+
+
+def report(args: argparse.Namespace) -> list[Path]:
+    """Write the report and return its files."""
+    asked = from_args(args, DecodeOptions)
+    summaries = read_summaries(asked)
+    options, data = read_decode_config(asked, summaries[0]["suffix"])
+    history = read_history(options.exp_dir)
+    report_dir = options.exp_dir / "report"
+    report_dir.mkdir(exist_ok=True)
+    for old in report_dir.glob("alignment_*.png"):
+        old.unlink()
+
+    model, config = load_model(
+        options.exp_dir, options.epoch, options.avg, options.use_averaged_model, options.iter
+    )
+    tables = [wer_table(summaries), entropy_table(summaries)]
+    if any(summary["word_times"] for summary in summaries):
+        tables.append(word_time_table(summaries))
+    tables.append(training_table(config, history, model.num_parameters))
+    for table in tables:
+        show(table)
+
+    pictures = [report_dir / "training_curves.png"]
+    plot_training_curves(history, pictures[0])
+    decoder = Decoder(model, load_tokenizer(data.lang_dir), "cpu")
+    test_sets = AsrDataModule(data, config.model.subsampling_factor).test_sets()
+    for summary in summaries:
+        names = typical_utterances(options.res_dir, summary, args.num_alignments)
+        pictures += draw_alignments(decoder, test_sets[summary["test_set"]], names, report_dir)
+
+    kinds = ("not_loaded", "not_decoded", "not_aligned")
+    problems = {name: cause for s in summaries for kind in kinds for name, cause in s[kind].items()}
+    file = report_dir / "report.md"
+    with replacing(file) as writer:
+        writer.write(render_report(config, options, tables, problems, pictures).encode())
+    return [file, *pictures]
+
+
+def main() -> None:
+    """Read the command line, report, and say where each file lies."""
+    args = get_parser().parse_args()
+    try:
+        files = report(args)
+    except FsaError as error:
+        sys.exit(f"report.py: error: {error}")
+    for file in files:
+        console.print(f"wrote {file}", highlight=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main()

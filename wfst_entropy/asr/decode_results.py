@@ -1,0 +1,114 @@
+"""What decoding leaves behind: WER files, entropies, word times and a summary per test set."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from wfst_entropy.asr.decode_run import DecodedUtterance, DecodeOptions
+from wfst_entropy.asr.training.checkpoint import replacing
+from wfst_entropy.metrics.alignment_stats import summarise
+from wfst_entropy.metrics.latency import WordTime, time_deviation
+from wfst_entropy.metrics.wer import Recognition, write_results
+
+
+def _write(path: Path, lines: Iterable[str]) -> None:
+    with replacing(path) as file:
+        file.writelines(f"{line}\n".encode() for line in lines)
+
+
+def entropy_table(decoded: Iterable[DecodedUtterance]) -> list[str]:
+    """Lines of `entropy-*.tsv`: the conditional alignment entropy of each utterance, in nats."""
+    lines = ["cut\tframes\tlabels\tentropy\tper_frame\tper_label\tblank_fraction\tpeakiness"]
+    for utterance in decoded:
+        s = utterance.stats
+        if s is None:
+            continue
+        peakiness = "" if s.peakiness is None else f"{s.peakiness:.4f}"
+        lines.append(
+            f"{utterance.cut_id}\t{s.num_frames}\t{s.num_labels}\t{s.entropy:.6f}"
+            f"\t{s.entropy_per_frame:.6f}\t{s.entropy_per_label:.6f}\t{s.blank_fraction:.4f}"
+            f"\t{peakiness}"
+        )
+    return lines
+
+
+def _times(words: Iterable[WordTime]) -> list[dict[str, Any]]:
+    return [{"word": w.word, "start": round(w.start, 4), "end": round(w.end, 4)} for w in words]
+
+
+def word_times_table(decoded: Iterable[DecodedUtterance]) -> list[str]:
+    """Lines of `word-times-*.jsonl`: words of each cut as aligned, true and emitted, seconds."""
+    lines = []
+    for utterance in decoded:
+        aligned = _times(utterance.aligned)
+        for entry, span in zip(aligned, utterance.spans, strict=True):
+            entry |= {"score": round(span.score, 4), "entropy": round(span.entropy, 4)}
+        true = _times(utterance.true_times)
+        for d in utterance.deviations():
+            true[d.position] |= {
+                "start_deviation": round(d.start, 4),
+                "end_deviation": round(d.end, 4),
+            }
+        row = {
+            "cut": utterance.cut_id,
+            "aligned": aligned,
+            "true": true,
+            "emitted": _times(utterance.emitted),
+        }
+        lines.append(json.dumps(row, ensure_ascii=False))
+    return lines
+
+
+def write_test_set(
+    options: DecodeOptions,
+    test_set: str,
+    decoded: Sequence[DecodedUtterance],
+    not_loaded: dict[str, str],
+) -> dict[str, Any]:
+    """Score a test set and write all its files below `options.res_dir`.
+
+    Besides recogs, errs and wer-summary: `entropy-{set}-{suffix}.tsv`,
+    `word-times-{set}-{suffix}.jsonl` and `summary-{set}-{suffix}.json`, which lists what could not
+    be decoded or aligned.
+
+    Args:
+      options: the run and its decoding.
+      test_set: name of the set.
+      decoded: its utterances.
+      not_loaded: `{name: cause}` of those whose features cannot be read; they are listed in the
+        summary and not scored.
+
+    Returns:
+      The summary, as it is in the JSON file.
+    """
+    results = [Recognition(u.cut_id, u.ref, u.hyp) for u in decoded]
+    wer = write_results(
+        options.res_dir, test_set, options.suffix, results, setting=options.decoding_method
+    )
+    name = f"{test_set}-{options.suffix}"
+    _write(options.res_dir / f"entropy-{name}.tsv", entropy_table(decoded))
+    _write(options.res_dir / f"word-times-{name}.jsonl", word_times_table(decoded))
+    alignment = summarise([u.stats for u in decoded if u.stats is not None])
+    deviation = time_deviation([d for u in decoded for d in u.deviations()])
+    latencies = [x for u in decoded for x in u.latencies()]
+    summary = {
+        "test_set": test_set,
+        "suffix": options.suffix,
+        "wer": wer.wer,
+        "num_ref_words": wer.num_ref_words,
+        "insertions": wer.num_ins,
+        "deletions": wer.num_del,
+        "substitutions": wer.num_sub,
+        "num_utterances": len(decoded),
+        "not_loaded": not_loaded,
+        "not_decoded": {u.cut_id: u.problem for u in decoded if u.failed},
+        "not_aligned": {u.cut_id: u.problem for u in decoded if u.problem and not u.failed},
+        "alignment": alignment.as_dict() if alignment else None,
+        "word_times": deviation.as_dict() if deviation else None,
+        "mean_emission_latency": sum(latencies) / len(latencies) if latencies else None,
+    }
+    _write(options.res_dir / f"summary-{name}.json", [json.dumps(summary, indent=2)])
+    return summary

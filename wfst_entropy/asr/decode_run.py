@@ -1,0 +1,293 @@
+"""Decode test sets with a trained model: hypotheses, alignment entropies, word times.
+
+Nothing that one utterance does stops a run: what cannot be decoded or aligned is listed by name and
+cause, and counted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from wfst_entropy.asr.data.tokenizer import Tokenizer
+from wfst_entropy.asr.models import CtcModel
+from wfst_entropy.asr.options import OptionError, option
+from wfst_entropy.asr.training.checkpoint import checkpoint_files
+from wfst_entropy.asr.training.criterion import Utterances, read_batch
+from wfst_entropy.asr.word_pieces import spell_words, words_of_tokens
+from wfst_entropy.decoding.alignment import ForcedAlignment, WordSpan, forced_align, word_spans
+from wfst_entropy.decoding.ctc_greedy_search import GreedyHypothesis, ctc_greedy_search
+from wfst_entropy.fsa.errors import FsaError
+from wfst_entropy.losses.ctc import ctc_alignment
+from wfst_entropy.metrics.alignment_stats import AlignmentStats, alignment_stats
+from wfst_entropy.metrics.latency import (
+    WordDeviation,
+    WordTime,
+    emission_latencies,
+    word_deviations,
+)
+
+logger = logging.getLogger(__name__)
+
+_DEFAULT_FRAME_SHIFT = 0.01  # seconds, where a cut does not tell
+
+
+@dataclasses.dataclass
+class DecodeOptions:
+    """Which model decodes, and how.
+
+    Raises:
+      OptionError: when a value is out of range or a decoding method is unknown.
+
+    >>> DecodeOptions(decoding_method="ctc_greedy_search").decoding_method
+    'ctc-greedy-search'
+    """
+
+    exp_dir: Path = option(Path("exp"), "Folder of the run.")
+    epoch: int = option(0, "Decode with epoch-(this).pt; 0 takes the last one that is there.")
+    iter: int = option(0, "Above 0: decode with checkpoint-(this).pt instead of an epoch.")
+    avg: int = option(1, "Epochs (or, with --iter, checkpoints) to average.")
+    use_averaged_model: bool = option(
+        True, "Average over all batches of these epochs, instead of over the ends of the epochs."
+    )
+    decoding_method: str = option("ctc-greedy-search", "The search: ctc-greedy-search.")
+
+    def __post_init__(self) -> None:
+        self.decoding_method = self.decoding_method.replace("_", "-")
+        if self.decoding_method != "ctc-greedy-search":
+            raise OptionError(
+                f"decoding_method: {self.decoding_method!r} is unknown; there is ctc-greedy-search"
+            )
+        for name, smallest in (("epoch", 0), ("iter", 0), ("avg", 1)):
+            if getattr(self, name) < smallest:
+                raise OptionError(f"{name}: needs at least {smallest}, got {getattr(self, name)}")
+
+    @property
+    def res_dir(self) -> Path:
+        """Where results go: `{exp_dir}/{decoding_method}`."""
+        return self.exp_dir / self.decoding_method
+
+    @property
+    def suffix(self) -> str:
+        """The end of the names of result files, as icefall makes it.
+
+        >>> DecodeOptions(epoch=6, avg=2).suffix
+        'epoch-6-avg-2-use-averaged-model'
+        """
+        kind = f"iter-{self.iter}" if self.iter > 0 else f"epoch-{self.epoch}"
+        return f"{kind}-avg-{self.avg}" + ("-use-averaged-model" if self.use_averaged_model else "")
+
+    def resolved(self) -> DecodeOptions:
+        """The same options, with the number of the last epoch in place of 0."""
+        if self.epoch > 0 or self.iter > 0:
+            return self
+        names = [path.stem.split("-") for path in checkpoint_files(self.exp_dir)]
+        epochs = [int(number) for kind, number in names if kind == "epoch"]
+        if not epochs:
+            raise OptionError(
+                f"exp_dir: {self.exp_dir} has no epoch-N.pt; train first (run.sh), or give the "
+                "folder of another run"
+            )
+        return dataclasses.replace(self, epoch=max(epochs))
+
+
+def reference_times(cut: Any) -> list[WordTime]:
+    """The true word times of a lhotse cut, from its supervision's alignment `word`; maybe none."""
+    alignment = (cut.supervisions[0].alignment or {}).get("word", [])
+    return [WordTime(item.symbol, item.start, item.end) for item in alignment]
+
+
+@dataclasses.dataclass
+class DecodedUtterance:
+    """What is known of one utterance.
+
+    Attributes:
+      cut_id: its name.
+      ref: words of the reference.
+      hyp: words of the hypothesis.
+      emitted: words of the hypothesis, from the first frame of the first token to the first frame
+        of the last one, seconds.
+      stats: entropy and peakiness of its alignments; None where the text cannot be aligned.
+      aligned: words of the reference with the times of the forced alignment, seconds.
+      spans: the same words with score and entropy.
+      true_times: words of the reference with their true times, if the corpus has them.
+      problem: why the utterance cannot be decoded or its text not be aligned, or "".
+      failed: it could not be decoded; its hypothesis is empty, and its words count as deleted.
+    """
+
+    cut_id: str
+    ref: list[str]
+    hyp: list[str] = dataclasses.field(default_factory=list)
+    emitted: list[WordTime] = dataclasses.field(default_factory=list)
+    stats: AlignmentStats | None = None
+    aligned: list[WordTime] = dataclasses.field(default_factory=list)
+    spans: list[WordSpan] = dataclasses.field(default_factory=list)
+    true_times: list[WordTime] = dataclasses.field(default_factory=list)
+    problem: str = ""
+    failed: bool = False
+
+    def deviations(self) -> list[WordDeviation]:
+        """Forced alignment against true times."""
+        return word_deviations(self.true_times, self.aligned)
+
+    def latencies(self) -> list[float]:
+        """Emission of the hypothesis against the true ends of words."""
+        return emission_latencies(self.true_times, self.emitted)
+
+
+class Decoder:
+    """A model with its vocabulary, ready to decode batches.
+
+    Args:
+      model: maps `(N, T, F)` features and lengths to `(N, T', C)` log-probs and lengths.
+      tokenizer: of the vocabulary that the model was trained with.
+      device: where to compute.
+    """
+
+    def __init__(self, model: CtcModel, tokenizer: Tokenizer, device: torch.device | str) -> None:
+        self.model = model.to(device).eval()
+        self.tokenizer = tokenizer
+        self.device = torch.device(device)
+
+    @torch.inference_mode()
+    def log_probs(self, utterances: Utterances) -> tuple[Tensor, Tensor]:
+        """Output of the model, on the CPU: `(N, T', C)` and `(N,)`."""
+        features = utterances.features.to(self.device)
+        log_probs, lengths = self.model(features, utterances.num_frames.to(self.device))
+        return log_probs.float().cpu(), lengths.cpu()
+
+    def decode(self, batch: dict[str, Any]) -> list[DecodedUtterance]:
+        """Decode a batch of lhotse's `K2SpeechRecognitionDataset`.
+
+        Args:
+          batch: with the cuts in its supervisions.
+
+        Returns:
+          Its utterances; one that cannot be decoded is marked, and harms no other.
+        """
+        utterances = read_batch(batch, self.tokenizer)
+        texts = [text.split() for text in batch["supervisions"]["text"]]
+        cuts = list(batch["supervisions"]["cut"])
+        try:
+            decoded = self._decode(utterances, texts, cuts)
+        except (FsaError, RuntimeError) as error:
+            if len(cuts) == 1:
+                return [DecodedUtterance(cuts[0].id, texts[0], problem=str(error), failed=True)]
+            # one of them is to blame: find it, and keep the others
+            rows = range(len(cuts))
+            decoded = [u for row in rows for u in self.decode(_row(batch, row))]
+        # read_batch puts silence in place of features that are not finite; that is no hypothesis
+        finite = batch["inputs"].isfinite().flatten(1).all(dim=1)
+        for i, row in enumerate(batch["supervisions"]["sequence_idx"]):
+            if not finite[row] and not decoded[i].failed:
+                problem = decoded[i].problem
+                decoded[i] = DecodedUtterance(cuts[i].id, texts[i], problem=problem, failed=True)
+        return decoded
+
+    def _decode(
+        self, utterances: Utterances, texts: list[list[str]], cuts: list[Any]
+    ) -> list[DecodedUtterance]:
+        log_probs, lengths = self.log_probs(utterances)
+        hypotheses = ctc_greedy_search(log_probs, lengths)
+        sizes = torch.tensor([len(tokens) for tokens in utterances.tokens])
+        targets = torch.tensor([t for tokens in utterances.tokens for t in tokens]).long()
+        likelihood = ctc_alignment(log_probs, targets, lengths, sizes)
+        stats = alignment_stats(log_probs, lengths, sizes, likelihood.entropy)
+        alignments = forced_align(log_probs, targets, lengths, sizes)
+        decoded = []
+        for row, cut in enumerate(cuts):
+            alignment, problem = alignments[row], utterances.excluded.get(row, "")
+            if not problem and not alignment.valid:
+                problem = (
+                    f"{int(lengths[row])} frames after subsampling are too few for its "
+                    f"{int(sizes[row])} tokens, or all its alignments have probability zero"
+                )
+            aligned, spans = ([], []) if problem else self.aligned_words(alignment, cut)
+            decoded.append(
+                DecodedUtterance(
+                    cut_id=utterances.names[row],
+                    ref=texts[row],
+                    hyp=self.tokenizer.decode(hypotheses[row].tokens).split(),
+                    emitted=self._emitted_words(hypotheses[row], cut),
+                    stats=None if problem else stats[row],
+                    aligned=aligned,
+                    spans=spans,
+                    true_times=reference_times(cut),
+                    problem=problem,
+                )
+            )
+        return decoded
+
+    def seconds_per_frame(self, cut: Any) -> float:
+        """Seconds between two frames of the model's output."""
+        return (cut.frame_shift or _DEFAULT_FRAME_SHIFT) * self.model.subsampling_factor
+
+    def aligned_words(
+        self, alignment: ForcedAlignment, cut: Any
+    ) -> tuple[list[WordTime], list[WordSpan]]:
+        """Words of a forced alignment: names with times in seconds, and the spans."""
+        pieces = [self.tokenizer.symbols[span.token] for span in alignment.spans]
+        numbers = words_of_tokens(pieces)
+        step = self.seconds_per_frame(cut)
+        spans = word_spans(alignment.spans, numbers, frame_shift=step)
+        words = spell_words(pieces, numbers)
+        return [WordTime(w, s.start, s.end) for w, s in zip(words, spans, strict=True)], spans
+
+    def _emitted_words(self, hypothesis: GreedyHypothesis, cut: Any) -> list[WordTime]:
+        pieces = [self.tokenizer.symbols[token] for token in hypothesis.tokens]
+        numbers = words_of_tokens(pieces)
+        step = self.seconds_per_frame(cut)
+        first: dict[int | None, int] = {}
+        last: dict[int | None, int] = {}
+        for word, frame in zip(numbers, hypothesis.start_frames, strict=True):
+            first.setdefault(word, frame)
+            last[word] = frame
+        names = spell_words(pieces, numbers)
+        return [WordTime(w, first[i] * step, last[i] * step) for i, w in enumerate(names)]
+
+
+def _row(batch: dict[str, Any], row: int) -> dict[str, Any]:
+    """One supervision of a batch as a batch of its own."""
+    supervisions = batch["supervisions"]
+    index = int(supervisions["sequence_idx"][row])
+    frames = int(supervisions["num_frames"][row])
+    return {
+        "inputs": batch["inputs"][index : index + 1, :frames],
+        "supervisions": {
+            "text": [supervisions["text"][row]],
+            "sequence_idx": torch.tensor([0]),
+            "num_frames": torch.tensor([frames]),
+            "cut": [supervisions["cut"][row]],
+        },
+    }
+
+
+def decode_test_set(
+    decoder: Decoder, batches: Iterable[dict[str, Any]], on_batch: Callable[[int], None]
+) -> list[DecodedUtterance]:
+    """Decode all batches of a test set.
+
+    Args:
+      decoder: the model.
+      batches: the test set.
+      on_batch: told the number of utterances after each batch.
+
+    Returns:
+      Its utterances, ordered by name. Those that cannot be decoded or aligned are logged.
+    """
+    decoded: list[DecodedUtterance] = []
+    for batch in batches:
+        done = decoder.decode(batch)
+        for utterance in done:
+            if utterance.problem:
+                what = "not decoded" if utterance.failed else "not aligned"
+                logger.warning("%s: %s: %s", utterance.cut_id, what, utterance.problem)
+        decoded += done
+        on_batch(len(done))
+    return sorted(decoded, key=lambda utterance: utterance.cut_id)

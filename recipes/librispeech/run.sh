@@ -1,0 +1,127 @@
+#!/usr/bin/env bash
+# From a corpus to a trained, decoded and scored recogniser.
+#
+#   ./run.sh                                          the corpus that the project makes itself
+#   ./run.sh --corpus librispeech --full-libri true   LibriSpeech, downloaded
+#   ./run.sh --corpus librispeech --corpus-dir DIR    a folder in LibriSpeech's layout
+#   ./run.sh --cuts my_cuts.jsonl.gz                  a lhotse cut set of your own
+#   ./run.sh --stage 10 --stop-stage 10 --entropy-loss-scale 0.1 --exp-dir exp/more-entropy
+#
+# Stages: 0 corpus, 1 manifests, 3 filter bank features, 5 tokens and lang directory (all by
+# prepare.sh), 10 training, 11 decoding, 12 report. A stage whose output exists is skipped, an
+# interrupted training goes on where it was. Where an option's default is empty, the corpus decides.
+
+set -eou pipefail
+
+stage=0                # first stage to run
+stop_stage=12          # last stage to run
+corpus=mini            # mini or librispeech
+corpus_dir=            # a folder in LibriSpeech's layout, instead of DATA_DIR/download
+cuts=                  # a lhotse cut set of your own
+cuts_train=            # a lhotse cut set of your own, for training
+cuts_dev=              # the same, for validation
+cuts_test=             # the same, for test
+data_dir=              # where the data go (default: data/CORPUS beside this script)
+exp_dir=               # where the run goes (default: exp/CORPUS-ENCODER beside this script)
+token_type=char        # char or bpe
+vocab_size=200         # number of word pieces (with --token-type bpe)
+extractor=lhotse       # lhotse, kaldi-native-fbank, kaldifeat or torchaudio
+perturb_speed=         # add the training utterances at 0.9 and 1.1 times their speed
+mini_hours=3           # hours of training speech in the corpus that the project makes
+full_libri=false       # all 960 hours of LibriSpeech; false: train-clean-100
+encoder=               # tdnn, lstm or conformer
+causal=false           # the streaming form of the encoder
+entropy_loss_scale=    # loss = NLL - scale * entropy of the alignments; negative penalises entropy
+entropy_kind=conditional # conditional, raw, per-frame or per-label
+num_epochs=            # epochs to train
+max_duration=          # seconds of speech in a batch
+base_lr=               # highest learning rate
+world_size=1           # training processes
+avg=                   # epochs to average for decoding
+train_options=         # further options of train.py, in one string
+decoding_method=ctc-greedy-search # how to decode
+max_wer=               # fail when the WER of a test set is higher, in per cent
+num_jobs=2             # processes at a time in the preparation
+seed=42                # of the corpus, the order of the data and the training
+python=python3         # the interpreter that has wfst_entropy installed
+
+# Relative paths are those of the folder the script was called from.
+RECIPE="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+. "$RECIPE/../shared/parse_options.sh"
+. "$RECIPE/../shared/stages.sh"
+
+set_default() {
+  # $1: an option, $2: its value where none was given.
+  [ -n "${!1}" ] || printf -v "$1" '%s' "$2"
+}
+
+if [ "$corpus" = mini ]; then
+  # What gets furthest in a few minutes on two cores.
+  set_default encoder tdnn
+  set_default perturb_speed false
+  set_default num_epochs 9
+  set_default max_duration 80
+  set_default base_lr 0.003
+  set_default entropy_loss_scale 0.02
+  set_default avg 1
+  size=(--encoder-dim 384 --num-layers 8 --warm-up 100 --average-period 10
+    --spec-aug-time-warp-factor 0 --spec-aug-num-frame-masks 2 --spec-aug-frames-mask-size 25)
+else
+  set_default encoder conformer
+  set_default perturb_speed true
+  set_default num_epochs 30
+  set_default max_duration 600
+  set_default base_lr 0.001
+  set_default entropy_loss_scale 0.02
+  set_default avg 9
+  size=(--encoder-dim 256 --num-layers 12 --warm-up 5000)
+fi
+set_default data_dir "$RECIPE/data/$corpus"
+set_default exp_dir "$RECIPE/exp/$corpus-$encoder"
+lang_dir="$data_dir/lang_$token_type"
+[ "$token_type" = char ] || lang_dir="${lang_dir}_$vocab_size"
+
+AGAIN="$0 --corpus $corpus --data-dir $data_dir --exp-dir $exp_dir"
+
+prepare() {
+  local options=() name
+  for name in corpus corpus_dir cuts cuts_train cuts_dev cuts_test data_dir token_type vocab_size \
+    extractor perturb_speed mini_hours full_libri num_jobs seed python; do
+    [ -z "${!name}" ] || options+=("--${name//_/-}" "${!name}")
+  done
+  "$RECIPE/prepare.sh" --stage "$stage" --stop-stage "$stop_stage" "${options[@]}"
+}
+
+train_stage() {
+  need "$data_dir/fbank/librispeech_cuts_*.jsonl.gz" \
+    "make it with: $AGAIN --stage 3 --stop-stage 3" || return 1
+  need "$lang_dir/tokens.txt" \
+    "make it with: $AGAIN --token-type $token_type --stage 5 --stop-stage 5" || return 1
+  # shellcheck disable=SC2086  # several options in one string
+  "$python" "$RECIPE/train.py" --exp-dir "$exp_dir" --manifest-dir "$data_dir/fbank" \
+    --lang-dir "$lang_dir" --encoder "$encoder" --causal "$causal" "${size[@]}" \
+    --num-epochs "$num_epochs" --max-duration "$max_duration" --base-lr "$base_lr" \
+    --entropy-loss-scale "$entropy_loss_scale" --entropy-kind "$entropy_kind" \
+    --world-size "$world_size" --seed "$seed" $train_options
+}
+
+decode_stage() {
+  need "$exp_dir/epoch-$num_epochs.pt" \
+    "make it with: $AGAIN --num-epochs $num_epochs --stage 10 --stop-stage 10" || return 1
+  "$python" "$RECIPE/decode.py" --exp-dir "$exp_dir" --epoch "$num_epochs" --avg "$avg" \
+    --use-averaged-model true --decoding-method "$decoding_method"
+}
+
+report_stage() {
+  need "$exp_dir/$decoding_method/summary-*.json" \
+    "make it with: $AGAIN --num-epochs $num_epochs --stage 11 --stop-stage 11" || return 1
+  "$python" "$RECIPE/report.py" --exp-dir "$exp_dir" --epoch "$num_epochs" --avg "$avg" \
+    --decoding-method "$decoding_method" ${max_wer:+--max-wer "$max_wer"}
+}
+
+need_package "$python"
+if [ "$stage" -le 5 ]; then prepare; fi
+run_stage 10 "training ($encoder, $num_epochs epochs) in $exp_dir" train_stage
+run_stage 11 "decoding ($decoding_method)" decode_stage
+run_stage 12 "report" report_stage
+log "done: data in $data_dir, run in $exp_dir"

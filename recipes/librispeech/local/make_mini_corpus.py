@@ -16,6 +16,7 @@ from pathlib import Path
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from wfst_entropy.asr.data.mini_corpus import MiniCorpusOptions, generate_mini_corpus
+from wfst_entropy.fsa.errors import FsaError
 
 CLAUSES = Path(__file__).resolve().parent.parent / "mini_corpus" / "clauses.txt"
 
@@ -61,7 +62,7 @@ def main() -> int:
                 num_jobs=args.num_jobs,
                 on_progress=on_progress,
             )
-        except (OSError, RuntimeError, ValueError, ModuleNotFoundError) as error:
+        except (FsaError, OSError) as error:
             logging.error("%s", error)
             return 1
         progress.update(task, completed=options.train_hours * 3600, description="synthesis")

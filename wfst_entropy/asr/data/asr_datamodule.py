@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -45,7 +46,7 @@ class DataOptions:
         Path("data/lang_char"), "Folder with tokens.txt, lexicon.txt (and bpe.model)."
     )
     max_duration: float = option(
-        200.0, "Seconds of speech in one batch of each process, padding not counted."
+        200.0, "About how many seconds of speech, without padding, a batch of each process has."
     )
     bucketing_sampler: bool = option(True, "Put utterances of similar duration in a batch.")
     num_buckets: int = option(10, "Number of classes of duration (with --bucketing-sampler).")
@@ -202,7 +203,8 @@ class AsrDataModule:
           epoch: counted from 1; each has its own order.
           start_batch: how many batches to leave out (without reading their features).
           rank: of this process.
-          world_size: number of processes; each gets the same number of batches.
+          world_size: number of processes; each gets the same number of batches, for which an
+            utterance may be doubled at the end of the epoch.
 
         Raises:
           DataError: the training data are missing or of no use.
@@ -349,10 +351,10 @@ def _without_word_times(cut: MonoCut) -> MonoCut:
 
 
 def _tally(excluded: Sequence[Excluded]) -> str:
-    """Counts kinds of causes, a kind being the text before a number or a quoted symbol.
+    """Counts kinds of causes, a kind being what comes before the first number or symbol.
 
     >>> _tally([Excluded("a", "lasts 0.1 s", ""), Excluded("b", "lasts 0.2 s", "")])
     '2 x lasts'
     """
-    kinds = Counter(e.cause.split(":")[0].split(" '")[0].rstrip("0123456789. s") for e in excluded)
+    kinds = Counter(re.split(r"[\d':,]", e.cause)[0].strip() for e in excluded)
     return "; ".join(f"{count} x {kind}" for kind, count in kinds.most_common())

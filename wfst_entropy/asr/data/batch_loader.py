@@ -13,7 +13,7 @@ import torch
 from lhotse import CutSet, MonoCut
 from lhotse.dataset import K2SpeechRecognitionDataset
 
-from wfst_entropy.asr.data.errors import DataError
+from wfst_entropy.asr.data.errors import DataError, brief
 from wfst_entropy.asr.data.manifests import Excluded
 
 
@@ -90,7 +90,7 @@ class BatchLoader(torch.utils.data.Dataset[LoadedBatch]):
                 return self._dataset[cuts], None
         # Storage and audio backends raise errors of many kinds; each means a cut of no use.
         except Exception as error:  # noqa: BLE001
-            return None, f"{type(error).__name__}: {error}"
+            return None, brief(error)
 
 
 @contextmanager

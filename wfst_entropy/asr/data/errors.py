@@ -15,3 +15,12 @@ class SynthesisError(FsaError, RuntimeError):
 
 class MissingDependencyError(FsaError, ImportError):
     """An optional package is not installed or does not load."""
+
+
+def brief(error: BaseException) -> str:
+    """Returns kind and first line of an error; lhotse adds whole manifests on further lines.
+
+    >>> brief(OSError("no such file\\n[extra info] ..."))
+    'OSError: no such file'
+    """
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"

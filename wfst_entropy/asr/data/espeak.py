@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from wfst_entropy.asr.data.errors import DataError, MissingDependencyError, SynthesisError
+
 # Constants of espeak-ng's public header, speak_lib.h.
 _AUDIO_OUTPUT_SYNCHRONOUS = 2
 _INITIALIZE_PHONEME_EVENTS = 1
@@ -79,9 +81,9 @@ class Espeak:
       seed: of the library's own random numbers, which colour breathy voices.
 
     Raises:
-      ModuleNotFoundError: the wheel `espeakng-loader` is not installed.
-      RuntimeError: the library cannot be loaded or refuses to start.
-      ValueError: there is no such voice.
+      MissingDependencyError: the wheel `espeakng-loader` is not installed.
+      SynthesisError: the library cannot be loaded or refuses to start.
+      DataError: there is no such voice.
     """
 
     def __init__(
@@ -102,7 +104,7 @@ class Espeak:
         library.espeak_SetSynthCallback(self._callback)
         library.espeak_ng_SetRandSeed(seed)
         if library.espeak_SetVoiceByName(voice.encode()) != 0:
-            raise ValueError(
+            raise DataError(
                 f"espeak-ng has no voice {voice!r}; give a name such as 'en-us' or 'en+m3'"
             )
         for parameter, value in (
@@ -111,7 +113,9 @@ class Espeak:
             (_PARAMETER_RANGE, pitch_range),
         ):
             if library.espeak_SetParameter(parameter, value, 0) != 0:
-                raise RuntimeError(f"espeak-ng refused the value {value} for parameter {parameter}")
+                raise SynthesisError(
+                    f"espeak-ng refused the value {value} for parameter {parameter}"
+                )
 
     def synthesise(self, text: str) -> tuple[np.ndarray, list[SpeechEvent]]:
         """Speaks `text`.
@@ -124,7 +128,7 @@ class Espeak:
           events: words and phonemes in order of their onset.
 
         Raises:
-          RuntimeError: the library reports an error or returns no samples.
+          SynthesisError: the library reports an error or returns no samples.
         """
         self._chunks, self._events = [], []
         data = text.encode("utf-8")
@@ -132,7 +136,7 @@ class Espeak:
             data, len(data) + 1, 0, _POS_CHARACTER, 0, _CHARS_UTF8, None, None
         )
         if status != 0 or not self._chunks:
-            raise RuntimeError(f"espeak-ng made no speech (status {status}) from {text!r}")
+            raise SynthesisError(f"espeak-ng made no speech (status {status}) from {text!r}")
         return np.concatenate(self._chunks), sorted(self._events, key=lambda e: e.sample)
 
     def _receive(self, wav: Any, num_samples: int, events: Any) -> int:
@@ -158,12 +162,12 @@ def find_library() -> tuple[str, str]:
     """Returns the paths of the library and of its data folder.
 
     Raises:
-      ModuleNotFoundError: the wheel `espeakng-loader` is not installed.
+      MissingDependencyError: the wheel `espeakng-loader` is not installed.
     """
     try:
         import espeakng_loader
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
+        raise MissingDependencyError(
             "speech synthesis needs the wheel espeakng-loader, which is not installed; "
             "it comes with the extra `demo`: pip install 'wfst-entropy[demo]'"
         ) from error
@@ -176,7 +180,7 @@ def _start_library() -> tuple[ctypes.CDLL, int]:
     try:
         library = ctypes.CDLL(path)
     except OSError as error:
-        raise RuntimeError(f"cannot load the speech library {path}: {error}") from error
+        raise SynthesisError(f"cannot load the speech library {path}: {error}") from error
     library.espeak_SetVoiceByName.argtypes = [ctypes.c_char_p]
     library.espeak_ng_SetRandSeed.argtypes = [ctypes.c_long]
     library.espeak_Synth.argtypes = [
@@ -193,5 +197,5 @@ def _start_library() -> tuple[ctypes.CDLL, int]:
         _AUDIO_OUTPUT_SYNCHRONOUS, 0, data_path.encode(), _INITIALIZE_PHONEME_EVENTS
     )
     if sample_rate <= 0:
-        raise RuntimeError(f"espeak-ng did not start with its data folder {data_path}")
+        raise SynthesisError(f"espeak-ng did not start with its data folder {data_path}")
     return library, sample_rate

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import importlib
 import logging
-import multiprocessing
 import random
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -16,20 +15,23 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
+import soxr
 import torch
-from lhotse import CutSet, Fbank, FbankConfig, LilcomChunkyWriter, MonoCut
+from lhotse import Fbank, FbankConfig, LilcomChunkyWriter, MonoCut
 from lhotse.features.base import FeatureExtractor, register_extractor
 
-from wfst_entropy.asr.data.errors import DataError, MissingDependencyError
+from wfst_entropy.asr.data.errors import DataError, MissingDependencyError, brief
 from wfst_entropy.asr.data.manifests import (
     PREFIX,
     Excluded,
     PartSummary,
+    is_newer,
     read_cuts,
     read_manifest,
     write_excluded,
     write_jsonl,
 )
+from wfst_entropy.asr.data.processes import process_context
 
 SAMPLING_RATE = 16000
 FRAME_SHIFT = 0.01
@@ -179,11 +181,11 @@ def compute_fbank(
     output_dir = Path(output_dir).resolve()
     output_dir.mkdir(parents=True, exist_ok=True)
     cuts_file = output_dir / f"{PREFIX}_cuts_{part}.jsonl.gz"
-    if cuts_file.is_file():
-        cuts = read_cuts(cuts_file)
-        return PartSummary(part, len(cuts), sum(cut.duration for cut in cuts), 0, skipped=True)
-    make_extractor(extractor, num_mel_bins)  # its errors come before any work is done
-    cuts = _source_cuts(Path(manifest_dir), part, perturb_speed)
+    made_by = make_extractor(extractor, num_mel_bins)  # its errors come before any work is done
+    sources = _source_files(Path(manifest_dir), part)
+    if is_newer(cuts_file, sources):
+        return _existing(cuts_file, part, made_by, num_mel_bins, perturb_speed)
+    cuts = _source_cuts(sources, perturb_speed)
     archive_dir = output_dir / f"{PREFIX}_feats_{part}"
     unfinished_dir = output_dir / f".{archive_dir.name}.unfinished"
     shutil.rmtree(unfinished_dir, ignore_errors=True)
@@ -226,31 +228,54 @@ class _Shard:
     num_mel_bins: int
 
 
-def _source_cuts(manifest_dir: Path, part: str, perturb_speed: bool) -> list[MonoCut]:
+def _existing(
+    cuts_file: Path, part: str, extractor: FeatureExtractor, num_mel_bins: int, perturb_speed: bool
+) -> PartSummary:
+    """Describes the features that are there, after a check that they are those asked for."""
+    cuts = read_cuts(cuts_file)
+    first = next(iter(cuts)).features
+    perturbed = any(_perturbed_id(cut.id) for cut in cuts)
+    wanted = (extractor.name, num_mel_bins, perturb_speed)
+    if (first.type, first.num_features, perturbed) != wanted:
+        raise DataError(
+            f"{cuts_file}: has features (extractor, mel bins, speed perturbation) "
+            f"{(first.type, first.num_features, perturbed)}, not {wanted}; delete the file to "
+            "compute them again, or give another --data-dir"
+        )
+    return PartSummary(part, len(cuts), sum(cut.duration for cut in cuts), 0, skipped=True)
+
+
+def _perturbed_id(cut_id: str) -> bool:
+    return cut_id.endswith(tuple(f"_sp{speed}" for speed in SPEEDS))
+
+
+def _source_files(manifest_dir: Path, part: str) -> list[Path]:
+    """Returns the cut set of a part, or its recordings and supervisions."""
     own = manifest_dir / f"{PREFIX}_cuts_{part}.jsonl.gz"
     if own.is_file():
-        cuts = list(read_cuts(own))
-    else:
-        cuts = list(_join_manifests(manifest_dir, part))
-    # A recording at another rate is resampled when its samples are read.
-    cuts = [c if c.sampling_rate == SAMPLING_RATE else c.resample(SAMPLING_RATE) for c in cuts]
+        return [own]
+    paths = [manifest_dir / f"{PREFIX}_{k}_{part}.jsonl.gz" for k in ("recordings", "supervisions")]
+    for path in paths:
+        if not path.is_file():
+            raise DataError(f"{path}: no such file; run prepare.sh --stage 1 --stop-stage 1")
+    return paths
+
+
+def _source_cuts(sources: Sequence[Path], perturb_speed: bool) -> list[MonoCut]:
+    cuts = list(read_cuts(sources[0]) if len(sources) == 1 else _join_manifests(*sources))
     if perturb_speed:
         cuts += [cut.perturb_speed(speed) for speed in SPEEDS for cut in cuts]
     return cuts
 
 
-def _join_manifests(manifest_dir: Path, part: str) -> Iterator[MonoCut]:
-    paths = [manifest_dir / f"{PREFIX}_{k}_{part}.jsonl.gz" for k in ("recordings", "supervisions")]
-    for path in paths:
-        if not path.is_file():
-            raise DataError(f"{path}: no such file; run prepare.sh --stage 1 --stop-stage 1")
-    recordings = {item.id: item for _, item in read_manifest(paths[0])}
-    for number, supervision in read_manifest(paths[1]):
+def _join_manifests(recordings_file: Path, supervisions_file: Path) -> Iterator[MonoCut]:
+    recordings = {item.id: item for _, item in read_manifest(recordings_file)}
+    for number, supervision in read_manifest(supervisions_file):
         recording = recordings.get(supervision.recording_id)
         if recording is None:
             raise DataError(
-                f"{paths[1]}:{number}: no recording {supervision.recording_id!r} in {paths[0]}; "
-                "delete both and run prepare.sh --stage 1 --stop-stage 1"
+                f"{supervisions_file}:{number}: no recording {supervision.recording_id!r} in "
+                f"{recordings_file}; delete both and run prepare.sh --stage 1 --stop-stage 1"
             )
         yield MonoCut(
             id=supervision.id,
@@ -274,16 +299,23 @@ def _run_shards(
     done = 0
     if num_jobs <= 1:
         results = []
-        for shard in shards:
-            results.append(_compute_shard(shard))
-            done += len(shard.cuts)
-            if on_progress is not None:
-                on_progress(part, done, num_cuts)
+        num_threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # utterances are too small to be shared among threads
+        try:
+            for shard in shards:
+                results.append(_compute_shard(shard))
+                done += len(shard.cuts)
+                if on_progress is not None:
+                    on_progress(part, done, num_cuts)
+        finally:
+            torch.set_num_threads(num_threads)
         return results
-    context = multiprocessing.get_context("spawn")
     # One thread each: more would only contend for the same cores.
     with ProcessPoolExecutor(
-        num_jobs, mp_context=context, initializer=torch.set_num_threads, initargs=(1,)
+        num_jobs,
+        mp_context=process_context(__name__),
+        initializer=torch.set_num_threads,
+        initargs=(1,),
     ) as pool:
         futures = [pool.submit(_compute_shard, shard) for shard in shards]
         try:
@@ -330,6 +362,10 @@ def _compute_shard(shard: _Shard) -> tuple[list[dict[str, Any]], list[Excluded]]
                     "recording_id": cut.recording_id,
                     "channels": cut.channel,
                 }
+                if cut.sampling_rate != SAMPLING_RATE:
+                    # Features must agree with the recording about the rate; this notes the
+                    # resampling that was done here, for whoever reads the audio again.
+                    cut = cut.resample(SAMPLING_RATE)
                 done.append({**cut.to_dict(), "features": manifest})
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -346,20 +382,16 @@ def _extract(extractor: FeatureExtractor, cut: MonoCut) -> np.ndarray | str:
     """Returns the features (T, F) of a cut, or why there are none."""
     try:
         samples = cut.load_audio()
+        if cut.sampling_rate != SAMPLING_RATE:
+            samples = soxr.resample(samples[0], cut.sampling_rate, SAMPLING_RATE)[None]
         features = np.asarray(extractor.extract(samples, SAMPLING_RATE), dtype=np.float32)
     # Audio backends raise errors of many kinds; each means that this file is of no use.
     except Exception as error:
         logging.debug("cut %s", cut.id, exc_info=True)
-        return f"features cannot be computed: {type(error).__name__}: {error}"
-    expected = cut.num_samples / SAMPLING_RATE / FRAME_SHIFT
+        return f"features cannot be computed: {brief(error)}"
+    expected = cut.duration / FRAME_SHIFT
     if features.shape[0] == 0 or abs(features.shape[0] - expected) > 2:
         return f"{features.shape[0]} frames of features where {expected:.1f} were expected"
     if not np.isfinite(features).all():
         return "the features are not finite numbers"
     return features
-
-
-def load_features(cuts: CutSet) -> Iterator[tuple[str, np.ndarray]]:
-    """Yields (cut id, features (T, F)) of every cut of a set with stored features."""
-    for cut in cuts:
-        yield cut.id, cut.load_features()

@@ -108,9 +108,9 @@ def prepare_manifests(
     """Writes `librispeech_{recordings,supervisions}_{part}.jsonl.gz` for every part.
 
     Left out and listed: audio that cannot be opened or ends too early, a transcript without audio,
-    audio without a transcript, an empty transcript, an id that occurs before. Files that exist are
-    kept. Word times found in `SPEAKER-CHAPTER.words.jsonl` become the supervisions' alignment
-    `word`.
+    audio without a transcript, an empty transcript, an id that occurs before. Files newer than the
+    transcripts are kept. Word times found in `SPEAKER-CHAPTER.words.jsonl` become the supervisions'
+    alignment `word`.
 
     Args:
       corpus_dir: a folder in LibriSpeech's layout, or its parent.
@@ -146,7 +146,8 @@ def _prepare_part(
     part = folder.name
     recordings_file = output_dir / f"{PREFIX}_recordings_{part}.jsonl.gz"
     supervisions_file = output_dir / f"{PREFIX}_supervisions_{part}.jsonl.gz"
-    if recordings_file.is_file() and supervisions_file.is_file():
+    sources = folder.rglob("*.trans.txt")
+    if is_newer(recordings_file, sources) and is_newer(supervisions_file, [recordings_file]):
         items = [item for _, item in read_manifest(supervisions_file)]
         seconds = sum(item.duration for item in items)
         return PartSummary(part, len(items), seconds, _count_excluded(output_dir, part), True)
@@ -279,6 +280,7 @@ def prepare_cuts(files: Mapping[str, Path], output_dir: Path | str) -> list[Part
 
     Cuts with several supervisions are divided into one for each. Left out and listed: a damaged
     line, a cut without recording or text, of several channels, or with an id that occurs before.
+    Files newer than their source are kept.
 
     Args:
       files: subset ("train", "dev", "test") to a lhotse cut set, `.jsonl` or `.jsonl.gz`.
@@ -291,25 +293,29 @@ def prepare_cuts(files: Mapping[str, Path], output_dir: Path | str) -> list[Part
     output_dir.mkdir(parents=True, exist_ok=True)
     summaries = []
     for subset, path in files.items():
-        cuts, excluded = _usable_cuts(path)
-        summaries.append(_write_cuts(subset, cuts, excluded, path, output_dir))
+        if is_newer(_cuts_file(output_dir, subset), [path]):
+            summaries.append(_existing_cuts(output_dir, subset))
+        else:
+            summaries.append(_write_cuts(subset, *_usable_cuts(path), path, output_dir))
     return summaries
 
 
 def split_cuts(
     path: Path | str, output_dir: Path | str, *, held_out: float = 0.05, seed: int = 0
 ) -> list[PartSummary]:
-    """Takes one cut set and draws dev and test from it, `held_out` of the cuts each (at least one).
+    """Takes one cut set and draws dev and test from it.
 
-    A text that was drawn for dev or test is taken out of the other subsets, so that no sentence is
-    in two of them.
+    Texts are drawn, `held_out` of the different ones for each (at least one), and all cuts of a
+    text go the same way, so that no sentence is in two subsets. Otherwise as `prepare_cuts`.
 
     Raises:
-      DataError: the file cannot be read, or there are too few cuts for three subsets.
+      DataError: the file cannot be read, or has fewer than three different texts.
     """
-    output_dir = Path(output_dir)
+    path, output_dir = Path(path), Path(output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
-    cuts, excluded = _usable_cuts(Path(path))
+    if all(is_newer(_cuts_file(output_dir, subset), [path]) for subset in SUBSETS):
+        return [_existing_cuts(output_dir, subset) for subset in SUBSETS]
+    cuts, excluded = _usable_cuts(path)
     texts = sorted({cut.supervisions[0].text for cut in cuts})
     if len(texts) < 3:
         raise DataError(
@@ -326,8 +332,18 @@ def split_cuts(
     for subset in SUBSETS:
         chosen = [cut for cut in cuts if subset_of_text[cut.supervisions[0].text] == subset]
         listed = excluded if subset == "train" else []
-        summaries.append(_write_cuts(subset, chosen, listed, Path(path), output_dir))
+        summaries.append(_write_cuts(subset, chosen, listed, path, output_dir))
     return summaries
+
+
+def _cuts_file(output_dir: Path, subset: str) -> Path:
+    return output_dir / f"{PREFIX}_cuts_{subset}.jsonl.gz"
+
+
+def _existing_cuts(output_dir: Path, subset: str) -> PartSummary:
+    cuts = read_cuts(_cuts_file(output_dir, subset))
+    seconds = sum(cut.duration for cut in cuts)
+    return PartSummary(subset, len(cuts), seconds, _count_excluded(output_dir, subset), True)
 
 
 def _write_cuts(
@@ -339,7 +355,7 @@ def _write_cuts(
             f"{path}: not one usable cut, {len(excluded)} are left out; the causes are in "
             f"{excluded_file(output_dir, subset)}"
         )
-    write_jsonl(output_dir / f"{PREFIX}_cuts_{subset}.jsonl.gz", (cut.to_dict() for cut in cuts))
+    write_jsonl(_cuts_file(output_dir, subset), (cut.to_dict() for cut in cuts))
     return PartSummary(subset, len(cuts), sum(cut.duration for cut in cuts), len(excluded))
 
 
@@ -367,6 +383,14 @@ def _usable_cuts(path: Path) -> tuple[list[MonoCut], list[Excluded]]:
                 excluded.append(Excluded(cut.id, cause, where))
             seen.add(cut.id)
     return cuts, excluded
+
+
+def is_newer(path: Path, sources: Iterable[Path]) -> bool:
+    """Whether a file exists and is at least as new as all its sources."""
+    if not path.is_file():
+        return False
+    made = path.stat().st_mtime_ns
+    return all(made >= source.stat().st_mtime_ns for source in sources)
 
 
 def read_manifest(

@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 import random
 import shutil
 from bisect import bisect_right
@@ -35,7 +34,9 @@ from pathlib import Path
 
 import numpy as np
 
+from wfst_entropy.asr.data.errors import DataError, SynthesisError
 from wfst_entropy.asr.data.espeak import Espeak, SpeechEvent, find_library
+from wfst_entropy.asr.data.processes import process_context
 
 SAMPLE_RATE = 16000
 TRAIN, DEV, TEST = "train-clean-5", "dev-clean-2", "test-clean-2"
@@ -128,7 +129,7 @@ def read_clauses(path: Path | str) -> list[str]:
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: a clause has other characters or stands twice, or there is none.
+      DataError: a clause has other characters or stands twice, or there is none.
     """
     seen: dict[str, int] = {}
     with Path(path).open(encoding="utf-8") as file:
@@ -137,14 +138,12 @@ def read_clauses(path: Path | str) -> list[str]:
             if not clause or clause.startswith("#"):
                 continue
             if set(clause) - set("ABCDEFGHIJKLMNOPQRSTUVWXYZ' "):
-                raise ValueError(
-                    f"{path}:{number}: a clause may hold A-Z, ' and spaces: {clause!r}"
-                )
+                raise DataError(f"{path}:{number}: a clause may hold A-Z, ' and spaces: {clause!r}")
             if clause in seen:
-                raise ValueError(f"{path}:{number}: the clause of line {seen[clause]} again")
+                raise DataError(f"{path}:{number}: the clause of line {seen[clause]} again")
             seen[clause] = number
     if not seen:
-        raise ValueError(f"{path}: no clause in it")
+        raise DataError(f"{path}: no clause in it")
     return list(seen)
 
 
@@ -173,9 +172,9 @@ def generate_mini_corpus(
 
     Raises:
       FileExistsError: a part's folder exists and was not made by this function.
-      ValueError: an option is out of range, or there are too few clauses.
-      RuntimeError: the synthesiser failed.
-      ModuleNotFoundError: the wheel `espeakng-loader` is missing.
+      DataError: an option is out of range, or there are too few clauses.
+      SynthesisError: the synthesiser failed.
+      MissingDependencyError: the wheel `espeakng-loader` is missing.
     """
     find_library()
     options = options or MiniCorpusOptions()
@@ -219,14 +218,14 @@ def _is_complete(folder: Path, recipe: str) -> bool:
 def _split_clauses(clauses: Sequence[str], options: MiniCorpusOptions) -> dict[str, list[str]]:
     """Divides the clauses among the parts, in random order; no clause is in two parts."""
     if options.train_hours <= 0:
-        raise ValueError(f"train_hours must be positive, got {options.train_hours}")
+        raise DataError(f"train_hours must be positive, got {options.train_hours}")
     if options.num_dev < 1 or options.num_test < 1:
-        raise ValueError(
+        raise DataError(
             f"num_dev and num_test must be at least 1, got {options.num_dev}, {options.num_test}"
         )
     held_out = options.num_dev + options.num_test
     if held_out >= len(clauses):
-        raise ValueError(
+        raise DataError(
             f"{len(clauses)} clauses leave none for training when num_dev + num_test is {held_out}"
         )
     order = list(clauses)
@@ -263,10 +262,7 @@ def _run_jobs(
     A fresh process gives every speaker a synthesiser in its initial state, which makes the result
     independent of the number of processes and of their order.
     """
-    methods = multiprocessing.get_all_start_methods()
-    context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-    if "forkserver" in methods:
-        context.set_forkserver_preload([__name__, "soundfile", "soxr"])
+    context = process_context(__name__, "soundfile", "soxr")
 
     def supervise(job: _Job) -> None:
         receiver, sender = context.Pipe(duplex=False)
@@ -282,7 +278,7 @@ def _run_jobs(
             message = ("error", f"its process ended with code {process.exitcode}")
         process.join()
         if message[0] == "error":
-            raise RuntimeError(
+            raise SynthesisError(
                 f"speaker {job.speaker.id} ({job.speaker.voice}) of {job.part}: {message[1]}"
             )
 
@@ -391,9 +387,9 @@ def word_times(
       For each word (start, end, number of its word event), in samples.
 
     Raises:
-      ValueError: there is no event for the first word.
+      SynthesisError: there is no event for the first word.
 
-    >>> events = [SpeechEvent("word", 0, 0, 2), SpeechEvent("word", 60, 7, 3),
+    >>> events = [SpeechEvent("word", 0, 0, 2), SpeechEvent("word", 60, 8, 3),
     ...           SpeechEvent("phoneme", 90, 10, 0, "_:")]
     >>> word_times(["OF", "THEM", "ALL"], events, 100)
     [(0.0, 20.0, 0), (20.0, 60.0, 0), (60.0, 90.0, 1)]
@@ -405,7 +401,9 @@ def word_times(
             onsets.setdefault(bisect_right(positions, event.text_position) - 1, event.sample)
     firsts = sorted(onsets)
     if not firsts or firsts[0] != 0:
-        raise ValueError(f"the synthesiser gave no time for the first word of {' '.join(words)!r}")
+        raise SynthesisError(
+            f"the synthesiser gave no time for the first word of {' '.join(words)!r}"
+        )
     pauses = [e.sample for e in events if e.kind == "phoneme" and e.phoneme.startswith("_")]
     times: list[tuple[float, float, int]] = []
     for number, first in enumerate(firsts):

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table as RichTable
@@ -48,6 +49,9 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--num-alignments", type=int, default=3, help="Alignments to draw of each test set."
     )
+    parser.add_argument(
+        "--max-wer", type=float, help="Fail when a test set's WER is above this, per cent."
+    )
     return parser
 
 
@@ -61,10 +65,9 @@ def show(table: Table) -> None:
     console.print(shown)
 
 
-def report(args: argparse.Namespace) -> list[Path]:
+def report(args: argparse.Namespace, summaries: list[dict[str, Any]]) -> list[Path]:
     """Write the report and return its files."""
     asked = from_args(args, DecodeOptions)
-    summaries = read_summaries(asked)
     options, data = read_decode_config(asked, summaries[0]["suffix"])
     history = read_history(options.exp_dir)
     report_dir = options.exp_dir / "report"
@@ -83,7 +86,7 @@ def report(args: argparse.Namespace) -> list[Path]:
         show(table)
 
     pictures = [report_dir / "training_curves.png"]
-    plot_training_curves(history, pictures[0])
+    plot_training_curves(history, pictures[0], entropy_kind=config.train.entropy_kind)
     decoder = Decoder(model, load_tokenizer(data.lang_dir), "cpu")
     test_sets = AsrDataModule(data, config.model.subsampling_factor).test_sets()
     for summary in summaries:
@@ -102,11 +105,18 @@ def main() -> None:
     """Read the command line, report, and say where each file lies."""
     args = get_parser().parse_args()
     try:
-        files = report(args)
+        summaries = read_summaries(from_args(args, DecodeOptions))
+        files = report(args, summaries)
     except FsaError as error:
         sys.exit(f"report.py: error: {error}")
     for file in files:
         console.print(f"wrote {file}", highlight=False, soft_wrap=True)
+    for summary in summaries:
+        if args.max_wer is not None and not summary["wer"] <= args.max_wer:
+            sys.exit(
+                f"report.py: error: the WER of {summary['test_set']} is {summary['wer']:.2f} %, "
+                f"above the bound of {args.max_wer:g} %"
+            )
 
 
 if __name__ == "__main__":

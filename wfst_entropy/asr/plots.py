@@ -219,12 +219,15 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
 
 
-def plot_training_curves(history: Sequence[dict[str, Any]], path: Path | str) -> None:
+def plot_training_curves(
+    history: Sequence[dict[str, Any]], path: Path | str, *, entropy_kind: str = "conditional"
+) -> None:
     """Draw loss and alignment entropy per frame over the epochs.
 
     Args:
       history: rows of `history.jsonl`, one per epoch; missing figures are left out.
       path: the PNG file to write, whole or not at all.
+      entropy_kind: the kind of entropy in the history, as `--entropy-kind` calls it.
     """
     import matplotlib as mpl
     from matplotlib.ticker import MaxNLocator
@@ -236,7 +239,7 @@ def plot_training_curves(history: Sequence[dict[str, Any]], path: Path | str) ->
         losses.set_ylabel("-log p(text | audio)\n(nats per frame)")
         _curve(entropies, history, "train_entropy", "training", color=_BLUE)
         _curve(entropies, history, "valid_entropy", "validation", color=_ORANGE)
-        entropies.set_ylabel("alignment entropy\n(nats per frame)")
+        entropies.set_ylabel(f"{entropy_kind} alignment\nentropy (nats per frame)")
         entropies.set_xlabel("epoch")
         entropies.xaxis.set_major_locator(MaxNLocator(integer=True))
         for axes in (losses, entropies):

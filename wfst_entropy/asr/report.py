@@ -254,7 +254,10 @@ def training_table(config: RunConfig, history: Sequence[dict[str, Any]], paramet
             "lowest validation NLL",
             f"{_number(best.get('valid_nll'))}, epoch {best.get('epoch', '-')}",
         ],
-        ["alignment entropy per frame", f"{_number(last.get('valid_entropy'), 4)} (validation)"],
+        [
+            f"{train.entropy_kind} entropy per frame",
+            f"{_number(last.get('valid_entropy'), 4)} (validation)",
+        ],
         ["left out in the last epoch", f"{last.get('excluded', 0):.0f} utterances"],
         ["seed", str(train.seed)],
     ]

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from wfst_entropy.fsa.errors import FsaTypeError, FsaValueError
+from wfst_entropy.fsa.errors import FsaRuntimeError, FsaTypeError, FsaValueError
 
 KINDS = ("conditional", "raw", "per_frame", "per_label")
 REDUCTIONS = ("none", "mean", "sum")
@@ -113,3 +113,31 @@ def reduce_loss(
     if reduction == "sum":
         return loss.sum()
     return (loss / target_lengths.clamp(min=1).to(loss)).mean()
+
+
+def differentiable_once(gradient: Tensor, *inputs: Tensor | None) -> Tensor:
+    """Returns a gradient computed by a kernel, such that differentiating it again is an error.
+
+    Without this, a second derivative would silently come out as zero.
+
+    Args:
+        gradient: what a backward method is about to return.
+        inputs: what the gradient depends on.
+    """
+    if not torch.is_grad_enabled():
+        return gradient
+    result: Tensor = _DifferentiableOnce.apply(gradient, *inputs)
+    return result
+
+
+class _DifferentiableOnce(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, gradient: Tensor, *inputs: Tensor | None) -> Tensor:
+        return gradient.view_as(gradient)
+
+    @staticmethod
+    def backward(ctx: Any, _: Tensor) -> Tensor:
+        raise FsaRuntimeError(
+            "the C++ kernels of alignment losses have no second derivative; compute the loss "
+            "inside `with wfst_entropy._native.disabled():` to use the torch engine, which has"
+        )

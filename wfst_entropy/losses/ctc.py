@@ -17,6 +17,7 @@ from wfst_entropy.losses.alignment import (
     as_lengths,
     bad_score,
     check_choice,
+    differentiable_once,
     entropy_of_kind,
     reduce_loss,
 )
@@ -307,7 +308,6 @@ class _NativeCtc(torch.autograd.Function):
         return out.nll.to(log_probs.dtype), out.entropy.to(log_probs.dtype), out.path_count
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(
         ctx: Any, grad_nll: Tensor | None, grad_entropy: Tensor | None, _: None
     ) -> tuple[Tensor | None, ...]:
@@ -320,6 +320,7 @@ class _NativeCtc(torch.autograd.Function):
             (zeros if grad_entropy is None else grad_entropy.double()) if ctx.entropy else None
         )
         grad = _native.ctc_backward(batch, cells, cell_offsets, path_count, by_nll, by_entropy)
+        grad = differentiable_once(grad, log_probs, grad_nll, grad_entropy)
         return grad, None, None, None, None, None, None, None
 
 
@@ -330,7 +331,8 @@ def _torch_ctc(batch: _Batch) -> tuple[Tensor, Tensor]:
     scores = _emissions(batch, symbols, used)
     n, _, num_states = scores.shape
     is_label = torch.arange(num_states, device=scores.device) % 2 == 1
-    differs = torch.nn.functional.pad(symbols[:, 2:] != symbols[:, :-2], (2, 0))
+    differs = torch.zeros_like(symbols, dtype=torch.bool)
+    differs[:, 2:] = symbols[:, 2:] != symbols[:, :-2]
     no_skip = ~(differs & is_label)
     start = torch.zeros(n, num_states, dtype=torch.bool, device=scores.device)
     start[:, 0] = True
@@ -356,9 +358,9 @@ def _torch_ctc(batch: _Batch) -> tuple[Tensor, Tensor]:
 
 def _predecessors(value: Tensor, no_skip: Tensor, fill: float) -> Tensor:
     """(3, N, S): the value of the same state, the one before, and the one before that."""
-    pad = torch.nn.functional.pad
-    before = pad(value, (1, 0), value=fill)[:, :-1]
-    skipped = pad(value, (2, 0), value=fill)[:, :-2].masked_fill(no_skip, fill)
+    padded, num_states = torch.nn.functional.pad(value, (2, 0), value=fill), value.shape[1]
+    before = padded[:, 1 : 1 + num_states]
+    skipped = padded[:, :num_states].masked_fill(no_skip, fill)
     return torch.stack([value, before, skipped])
 
 

@@ -18,6 +18,7 @@ from wfst_entropy.losses.alignment import (
     as_lengths,
     bad_score,
     check_choice,
+    differentiable_once,
     entropy_of_kind,
     reduce_loss,
 )
@@ -197,11 +198,11 @@ class _NativeAlignment(torch.autograd.Function):
         return out.nll.to(scores.dtype), out.entropy.to(scores.dtype), out.path_count
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(
         ctx: Any, grad_nll: Tensor | None, grad_entropy: Tensor | None, _: None
     ) -> tuple[Tensor | None, ...]:
         *inputs, cells, cell_offsets, path_count = ctx.saved_tensors
+        graph_scores, scores = inputs[1], inputs[4]
         zeros = torch.zeros(path_count.shape, dtype=torch.float64)
         grad, grad_graph = _native.intersect_dense_backward(
             _native.DenseIntersection(*inputs),
@@ -212,4 +213,8 @@ class _NativeAlignment(torch.autograd.Function):
             zeros if grad_entropy is None else grad_entropy.double(),
             graph_gradient=ctx.needs_input_grad[1],
         )
+        depends = (scores, graph_scores, grad_nll, grad_entropy)
+        grad = differentiable_once(grad, *depends)
+        if grad_graph is not None:
+            grad_graph = differentiable_once(grad_graph, *depends)
         return grad, grad_graph, None, None, None, None, None, None, None

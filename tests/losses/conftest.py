@@ -1,0 +1,55 @@
+"""Oracles and engines for the tests of the losses."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+
+import pytest
+import torch
+from torch import Tensor
+
+from wfst_entropy import _native
+
+needs_native = pytest.mark.skipif(not _native.is_available(), reason=_native.why_not())
+
+
+@pytest.fixture(params=[pytest.param("native", marks=needs_native), "torch"])
+def engine(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Runs a test once with the C++ kernels and once with their pure-torch twin."""
+    if request.param == "torch":
+        with _native.disabled():
+            yield "torch"
+    else:
+        yield "native"
+
+
+def _collapse(path: Sequence[int], blank: int) -> tuple[int, ...]:
+    return tuple(symbol for symbol, _ in itertools.groupby(path) if symbol != blank)
+
+
+def _ctc_enumeration(scores: Tensor, labels: Sequence[int], blank: int = 0) -> Tensor:
+    """Log-weights of all paths over scores (T, C) that collapse to the labels, one by one."""
+    num_frames, num_symbols = scores.shape
+    weights = [
+        sum((scores[t, c] for t, c in enumerate(path)), scores.new_zeros(()))
+        for path in itertools.product(range(num_symbols), repeat=num_frames)
+        if _collapse(path, blank) == tuple(labels)
+    ]
+    return torch.stack(weights) if weights else scores.new_zeros(0)
+
+
+def _nll_and_entropy(weights: Tensor) -> tuple[Tensor, Tensor]:
+    """The definitions of maths: -log Z, and the entropy of the normalised paths."""
+    log_p = weights.log_softmax(0)
+    return -weights.logsumexp(0), -(log_p.exp() * log_p).sum()
+
+
+@pytest.fixture
+def ctc_enumeration():
+    return _ctc_enumeration
+
+
+@pytest.fixture
+def nll_and_entropy():
+    return _nll_and_entropy

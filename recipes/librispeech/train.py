@@ -205,7 +205,7 @@ def train_one_epoch(training: Training) -> None:
                     utterances=result.utterances,
                 )
             log.excluded(result.excluded)
-            progress.add(excluded=len(result.excluded), seconds=time.monotonic() - started)
+            progress.add(excluded=result.num_excluded, seconds=time.monotonic() - started)
             started = time.monotonic()
             progress.batch += 1
             progress.step += 1
@@ -281,7 +281,7 @@ def finish_epoch(training: Training) -> None:
         "lr": learning_rate(options, progress.step, progress.epochs_done),
         "seconds": sums["seconds"],
         "utterances": sums["utterances"],
-        "excluded": sums["excluded"],
+        "excluded": sums["excluded"] + len(training.data.excluded),
         "bad_batches": sums.get("bad_batches", 0.0),
     }
     progress.finish_epoch(row)

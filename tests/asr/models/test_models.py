@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from wfst_entropy.asr.models import ModelOptions, build_model
+from wfst_entropy.asr.models.batch_norm import MaskedBatchNorm
 from wfst_entropy.asr.models.channel_dropout import ChannelDropout
 from wfst_entropy.asr.models.conformer import RotaryPositions
 from wfst_entropy.asr.models.lstm import LstmLayer
@@ -183,3 +184,9 @@ def test_channel_dropout_drops_whole_channels_and_keeps_the_mean():
 def test_sizes_that_cannot_be_built_are_refused(options, wording):
     with pytest.raises(OptionError, match=wording):
         make(**({"encoder": "tdnn"} | options))
+
+
+def test_an_overflow_does_not_stay_in_the_running_averages():
+    norm = MaskedBatchNorm(2).train()
+    norm(torch.full((1, 3, 2), torch.inf), torch.ones(1, 3, 1))
+    assert norm.running_mean.tolist() == [0, 0] and norm.running_var.tolist() == [1, 1]

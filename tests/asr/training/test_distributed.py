@@ -1,7 +1,8 @@
-"""Two processes compute the gradient that one computes on the joint batch."""
+"""Two processes compute the gradient that one computes on the joint batch, and they train."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -11,20 +12,25 @@ import pytest
 import torch
 
 import wfst_entropy
+from wfst_entropy.asr.training.checkpoint import load_model
 
-ENCODERS = ("tdnn", "lstm", "conformer")
+ROOT = Path(wfst_entropy.__file__).parents[1]
 
-# Run by torchrun with two processes, and imported by the test for the joint batch.
+# Run by torchrun with two processes, and by the test for the joint batch. One launch serves all
+# tests: starting three interpreters takes most of the time.
 SCRIPT = '''
+import runpy
 import sys
 
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from wfst_entropy.asr.models import ModelOptions, build_model
-from wfst_entropy.asr.training.distributed import ProcessRank, launch
+from wfst_entropy.asr.training.distributed import ProcessRank
 from wfst_entropy.asr.training.train_loop import backward, loss_of_batch
 from wfst_entropy.asr.training.train_options import TrainOptions
+
+ENCODERS = ["tdnn", "lstm", "conformer"]
 
 
 class Letters:
@@ -60,30 +66,35 @@ def gradients(process, encoder, utterances):
     return result.loss, {name: p.grad for name, p in model.named_parameters()}
 
 
-def main(process, path, encoders):
+def run(process, config):
+    """What train.py's main() launches: first the gradients, then the training itself."""
     mine = [[0, 4], [1, 2, 3]][process.rank]
-    found = {encoder: gradients(process, encoder, mine) for encoder in encoders}
+    found = {encoder: gradients(process, encoder, mine) for encoder in ENCODERS}
     if process.is_first:
-        torch.save(found, path)
+        torch.save(found, config.train.exp_dir.parent / "gradients.pt")
+    train_run(process, config)
 
 
 if __name__ == "__main__":
-    launch(main, 1, 12354, sys.argv[1], sys.argv[2:])
+    train = runpy.run_path(sys.argv.pop(1))
+    train_run = train["run"]
+    train["main"].__globals__["run"] = run
+    train["main"]()
 '''
 
 
 @pytest.fixture(scope="module")
-def two_processes(tmp_path_factory):
+def two_processes(tmp_path_factory, train_arguments):
     folder = tmp_path_factory.mktemp("ddp")
     script = folder / "ddp_script.py"
     script.write_text(SCRIPT)
     done = subprocess.run(
         [
             *[sys.executable, "-m", "torch.distributed.run", "--standalone"],
-            *["--nproc-per-node", "2", script, folder / "gradients.pt", *ENCODERS],
+            *["--nproc-per-node", "2", script, ROOT / "recipes/librispeech/train.py"],
+            *train_arguments(num_epochs=2, exp_dir=folder / "exp"),
         ],
-        env=os.environ
-        | {"PYTHONPATH": str(Path(wfst_entropy.__file__).parents[1]), "OMP_NUM_THREADS": "1"},
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=120,
@@ -92,16 +103,27 @@ def two_processes(tmp_path_factory):
     assert done.returncode == 0, done.stderr
     namespace = {"__name__": "ddp_script"}
     exec(compile(SCRIPT, str(script), "exec"), namespace)
-    return torch.load(folder / "gradients.pt"), namespace
+    return folder, namespace
 
 
-@pytest.mark.parametrize("encoder", ENCODERS)
+@pytest.mark.parametrize("encoder", ["tdnn", "lstm", "conformer"])
 def test_gradients_of_two_processes_are_those_of_the_joint_batch(two_processes, encoder):
-    found, namespace = two_processes
+    folder, namespace = two_processes
     alone = namespace["ProcessRank"](0, 1, torch.device("cpu"))
     joint_loss, joint = namespace["gradients"](alone, encoder, [0, 1, 2, 3, 4])
-    loss, gradient = found[encoder]
+    loss, gradient = torch.load(folder / "gradients.pt")[encoder]
     assert loss == pytest.approx(joint_loss, rel=1e-5)
     assert max(float(g.abs().max()) for g in joint.values()) > 1e-2
     for name, expected in joint.items():
         torch.testing.assert_close(gradient[name], expected, atol=1e-5, rtol=0, msg=name)
+
+
+def test_torchrun_trains_and_the_model_can_be_loaded(two_processes):
+    exp_dir = two_processes[0] / "exp"
+    files = {path.name for path in exp_dir.iterdir()}
+    assert files >= {"epoch-1.pt", "epoch-2.pt", "config.yaml", "env.json", "history.jsonl"}
+    rows = [json.loads(row) for row in (exp_dir / "history.jsonl").read_text().splitlines()]
+    assert [row["utterances"] for row in rows] == [30.0, 30.0]
+    model, config = load_model(exp_dir, epoch=2, avg=1)
+    log_probs, lengths = model(torch.randn(1, 40, 80), torch.tensor([40]))
+    assert log_probs.shape == (1, 10, config.model.vocab_size) and lengths.tolist() == [10]

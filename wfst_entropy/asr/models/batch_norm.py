@@ -17,9 +17,7 @@ class _SumOverProcesses(torch.autograd.Function):
         return x
 
     @staticmethod
-    def backward(  # type: ignore[override]
-        ctx: torch.autograd.function.FunctionCtx, grad: Tensor
-    ) -> Tensor:
+    def backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> Tensor:
         grad = grad.clone()
         dist.all_reduce(grad)
         return grad
@@ -77,6 +75,8 @@ class MaskedBatchNorm(nn.Module):
         mean = sums[0, :-1] / count
         var = (sums[1, :-1] / count - mean.square()).clamp(min=0.0)
         with torch.no_grad():
-            self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(var, self.momentum)
+            # a batch that overflows is skipped, and must not stay in the averages either
+            if bool(mean.isfinite().all() & var.isfinite().all()):
+                self.running_mean.lerp_(mean, self.momentum)
+                self.running_var.lerp_(var, self.momentum)
         return mean, var

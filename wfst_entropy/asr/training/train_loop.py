@@ -39,11 +39,12 @@ class BatchResult:
       entropy: Sum of the alignment entropies.
       frames: Output frames.
       utterances: Utterances that took part.
-      excluded: This process's utterances that did not, and why.
+      num_excluded: Utterances that did not.
+      excluded: Those of this process, and why.
       not_finite: This process's utterances without a finite loss.
       skipped: Whether any process has such an utterance, so that the batch must change nothing.
 
-    >>> BatchResult(6.0, 6.0, 1.0, 3.0, 1.0, {}, [], False).loss_per_frame
+    >>> BatchResult(6.0, 6.0, 1.0, 3.0, 1.0, 0.0, {}, [], False).loss_per_frame
     2.0
     """
 
@@ -52,6 +53,7 @@ class BatchResult:
     entropy: float
     frames: float
     utterances: float
+    num_excluded: float
     excluded: dict[str, str]
     not_finite: list[str]
     skipped: bool
@@ -137,14 +139,23 @@ def backward(sums: LossSums, scaler: torch.amp.GradScaler, process: ProcessRank)
         sums.entropy,
         float(sums.num_frames),
         float(sums.num_utterances),
+        float(len(sums.excluded)),
         float(len(sums.not_finite)),
     ]
-    loss, nll, entropy, frames, utterances, bad = sum_over_processes(mine, process)
+    loss, nll, entropy, frames, utterances, num_excluded, bad = sum_over_processes(mine, process)
     result = BatchResult(
-        loss, nll, entropy, frames, utterances, sums.excluded, sums.not_finite, bad > 0
+        loss=loss,
+        nll=nll,
+        entropy=entropy,
+        frames=frames,
+        utterances=utterances,
+        num_excluded=num_excluded,
+        excluded=sums.excluded,
+        not_finite=sums.not_finite,
+        skipped=bad > 0,
     )
-    if frames > 0 and not result.skipped:
-        scaler.scale(sums.loss * (process.world_size / frames)).backward()
+    if result.frames > 0 and not result.skipped:
+        scaler.scale(sums.loss * (process.world_size / result.frames)).backward()
     return result
 
 

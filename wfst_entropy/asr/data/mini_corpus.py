@@ -155,7 +155,9 @@ def generate_mini_corpus(
     num_jobs: int = 2,
     on_progress: Callable[[str, float], None] | None = None,
 ) -> Path:
-    """Speaks the corpus into `output_dir/LibriSpeech`; parts already there are kept.
+    """Speaks the corpus into `output_dir/LibriSpeech`.
+
+    A part that was made with the same options is kept, one made with other options is replaced.
 
     The same options and clauses give the same files, whatever the number of jobs. A part is made in
     a folder of another name and renamed when it is whole.

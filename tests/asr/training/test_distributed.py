@@ -88,19 +88,22 @@ def two_processes(tmp_path_factory, train_arguments):
     folder = tmp_path_factory.mktemp("ddp")
     script = folder / "ddp_script.py"
     script.write_text(SCRIPT)
-    done = subprocess.run(
+    torchrun = subprocess.Popen(
         [
             *[sys.executable, "-m", "torch.distributed.run", "--standalone"],
             *["--nproc-per-node", "2", script, ROOT / "recipes/librispeech/train.py"],
             *train_arguments(num_epochs=2, exp_dir=folder / "exp"),
         ],
         env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
-        timeout=120,
-        check=False,
     )
-    assert done.returncode == 0, done.stderr
+    try:
+        output, _ = torchrun.communicate(timeout=120)
+    finally:
+        torchrun.terminate()  # it ends its processes, which a kill would leave behind
+    assert torchrun.returncode == 0, output
     namespace = {"__name__": "ddp_script"}
     exec(compile(SCRIPT, str(script), "exec"), namespace)
     return folder, namespace

@@ -35,7 +35,8 @@ from wfst_entropy.asr.report import (
     wer_table,
     word_time_table,
 )
-from wfst_entropy.asr.training.checkpoint import load_model, replacing
+from wfst_entropy.asr.training.checkpoint import load_model
+from wfst_entropy.fsa.atomic_file import replacing
 from wfst_entropy.fsa.errors import FsaError
 
 console = Console()

@@ -38,7 +38,6 @@ from wfst_entropy.asr.training.averaging import update_averaged_model
 from wfst_entropy.asr.training.checkpoint import (
     checkpoint_files,
     remove_old_checkpoints,
-    replacing,
     save_checkpoint,
 )
 from wfst_entropy.asr.training.criterion import TokenEncoder
@@ -59,6 +58,7 @@ from wfst_entropy.asr.training.train_loop import (
 )
 from wfst_entropy.asr.training.train_options import TrainOptions
 from wfst_entropy.asr.training.train_state import TrainState, seed_batch
+from wfst_entropy.fsa.atomic_file import replacing
 from wfst_entropy.fsa.errors import FsaError
 
 

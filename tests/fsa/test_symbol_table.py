@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 
 import pytest
 from hypothesis import given
@@ -47,10 +47,10 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "tokens.txt"
     path.write_text("old 0\n")
 
-    def full_disk(self, data):
+    def full_disk(file):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full_disk)
+    monkeypatch.setattr(os, "fsync", full_disk)
     with pytest.raises(OSError, match="No space"):
         SymbolTable([("new", 0)]).to_file(path)
     assert path.read_text() == "old 0\n" and list(tmp_path.iterdir()) == [path]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from wfst_entropy.asr.decode_run import DecodedUtterance, DecodeOptions
-from wfst_entropy.asr.training.checkpoint import replacing
+from wfst_entropy.fsa.atomic_file import replacing
 from wfst_entropy.metrics.alignment_stats import summarise
 from wfst_entropy.metrics.latency import WordTime, time_deviation
 from wfst_entropy.metrics.wer import Recognition, write_results

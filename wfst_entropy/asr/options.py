@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 import yaml
 
+from wfst_entropy.fsa.atomic_file import replacing
 from wfst_entropy.fsa.errors import FsaError
 
 T = TypeVar("T")
@@ -192,13 +193,9 @@ def save_config(path: str | os.PathLike[str], *options: Any) -> None:
         }
         for section in options
     }
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(yaml.safe_dump(sections, sort_keys=False, allow_unicode=True))
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    text = yaml.safe_dump(sections, sort_keys=False, allow_unicode=True)
+    with replacing(Path(path)) as file:
+        file.write(text.encode("utf-8"))
 
 
 def load_config(path: str | os.PathLike[str], *options_types: type) -> tuple[Any, ...]:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
-from wfst_entropy.asr.training.checkpoint import replacing
 from wfst_entropy.decoding.alignment import ForcedAlignment
+from wfst_entropy.fsa.atomic_file import replacing
 from wfst_entropy.metrics.latency import WordTime
 
 if TYPE_CHECKING:

@@ -4,6 +4,7 @@ from wfst_entropy.fsa.dense_fsa_vec import DenseFsaVec
 from wfst_entropy.fsa.errors import (
     CyclicFsaError,
     EmptyGraphError,
+    FileWriteError,
     FsaAttributeError,
     FsaError,
     FsaFormatError,
@@ -25,6 +26,7 @@ __all__ = [
     "CyclicFsaError",
     "DenseFsaVec",
     "EmptyGraphError",
+    "FileWriteError",
     "Fsa",
     "FsaAttributeError",
     "FsaError",

@@ -50,3 +50,7 @@ class CyclicFsaError(FsaError, ValueError):
 
 class FsaRuntimeError(FsaError, RuntimeError):
     """A computation cannot go on, for a cause outside the arguments."""
+
+
+class FileWriteError(FsaError, OSError):
+    """A file cannot be written; the message names it, and what was there before still is."""

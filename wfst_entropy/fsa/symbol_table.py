@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import overload
 
+from wfst_entropy.fsa.atomic_file import replacing
 from wfst_entropy.fsa.errors import FsaFormatError, FsaTypeError, FsaValueError, SymbolNotFoundError
 
 # Only these separate fields: str.split() would also split at the wide and unusual spaces that
@@ -102,13 +103,8 @@ class SymbolTable:
 
     def to_file(self, filename: str | os.PathLike[str]) -> None:
         """Writes a file in UTF-8, whole or not at all."""
-        path = Path(filename)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            temporary.write_bytes(self.to_str().encode("utf-8"))
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with replacing(Path(filename)) as file:
+            file.write(self.to_str().encode("utf-8"))
 
     def add(self, symbol: str, number: int | None = None) -> int:
         """Adds a symbol and returns its id: `number`, or one more than the largest.

@@ -25,6 +25,7 @@ from wfst_entropy.asr.training.run_config import RunConfig
 from wfst_entropy.asr.training.train_options import TrainOptions
 
 SMALL = ModelOptions(encoder_dim=8, num_layers=1, vocab_size=5)
+from wfst_entropy.fsa import FileWriteError
 
 
 def save(path, value=1.0, **entries):
@@ -78,7 +79,7 @@ def test_a_full_disk_keeps_the_earlier_checkpoint(tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, hard))
     try:
-        with pytest.raises(CheckpointError, match=r"epoch-1\.pt: cannot be written.*Make room"):
+        with pytest.raises(FileWriteError, match=r"epoch-1\.pt: cannot be written.*Make room"):
             save(path, 2.0)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -22,6 +22,7 @@ from lhotse.serialization import deserialize_item
 from lhotse.supervision import AlignmentItem
 
 from wfst_entropy.asr.data.errors import DataError
+from wfst_entropy.fsa.atomic_file import replacing
 
 PREFIX = "librispeech"
 AUDIO_SUFFIXES = (".flac", ".wav")
@@ -450,17 +451,12 @@ def write_jsonl(path: Path, items: Iterable[dict[str, Any]]) -> None:
 
     The same items give the same bytes (no time stamp is stored).
     """
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    try:
-        with (
-            unfinished.open("wb") as raw,
-            gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=3, mtime=0) as file,
-        ):
-            for item in items:
-                file.write((json.dumps(item, ensure_ascii=False) + "\n").encode("utf-8"))
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with (
+        replacing(path) as raw,
+        gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=3, mtime=0) as file,
+    ):
+        for item in items:
+            file.write((json.dumps(item, ensure_ascii=False) + "\n").encode("utf-8"))
 
 
 def excluded_file(folder: Path, part: str) -> Path:
@@ -472,12 +468,9 @@ def write_excluded(folder: Path, part: str, excluded: Sequence[Excluded]) -> Non
     """Writes `excluded_{part}.tsv`: id, cause, file; only the heading when there is none."""
     path = excluded_file(folder, part)
     rows = [("id", "cause", "file"), *((e.id, e.cause, e.file) for e in excluded)]
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    unfinished.write_text(
-        "".join("\t".join(" ".join(cell.split()) for cell in row) + "\n" for row in rows),
-        encoding="utf-8",
-    )
-    unfinished.replace(path)
+    lines = ["\t".join(" ".join(cell.split()) for cell in row) + "\n" for row in rows]
+    with replacing(path) as file:
+        file.write("".join(lines).encode("utf-8"))
 
 
 def _count_excluded(folder: Path, part: str) -> int:

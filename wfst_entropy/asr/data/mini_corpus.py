@@ -37,6 +37,7 @@ import numpy as np
 from wfst_entropy.asr.data.errors import DataError, SynthesisError
 from wfst_entropy.asr.data.espeak import Espeak, SpeechEvent, find_library
 from wfst_entropy.asr.data.processes import process_context
+from wfst_entropy.fsa.atomic_file import replacing
 
 SAMPLE_RATE = 16000
 TRAIN, DEV, TEST = "train-clean-5", "dev-clean-2", "test-clean-2"
@@ -429,6 +430,5 @@ def _write_speakers(root: Path) -> None:
             f"{s.id:<5}| {s.sex} | {' '.join(s.parts)} | espeak-ng {s.voice}, "
             f"{s.words_per_minute} words per minute, pitch {s.pitch}\n"
         )
-    unfinished = root / ".SPEAKERS.TXT.unfinished"
-    unfinished.write_text("".join(lines), encoding="utf-8")
-    unfinished.replace(root / "SPEAKERS.TXT")
+    with replacing(root / "SPEAKERS.TXT") as file:
+        file.write("".join(lines).encode("utf-8"))

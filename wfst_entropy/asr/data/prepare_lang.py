@@ -8,6 +8,7 @@ from pathlib import Path
 
 from wfst_entropy.asr.data.errors import DataError
 from wfst_entropy.asr.data.tokenizer import UNKNOWN, WORD_START, BpeTokenizer, CharTokenizer
+from wfst_entropy.fsa.atomic_file import replacing
 from wfst_entropy.lang.lang_dir import BLANK, WORD_SPECIALS
 
 # Ids 0, 1 and 2 of every table of tokens, as icefall's recipes have them.
@@ -28,9 +29,8 @@ def train_bpe_model(texts: Sequence[str], model_file: Path | str, vocab_size: in
     import sentencepiece
 
     model_file = Path(model_file)
-    unfinished = model_file.with_name(f".{model_file.name}.unfinished")
     try:
-        with unfinished.open("wb") as file:
+        with replacing(model_file) as file:
             sentencepiece.SentencePieceTrainer.train(
                 sentence_iterator=iter(texts),
                 model_writer=file,
@@ -45,13 +45,10 @@ def train_bpe_model(texts: Sequence[str], model_file: Path | str, vocab_size: in
                 num_threads=1,
                 minloglevel=2,
             )
-        unfinished.replace(model_file)
     except RuntimeError as error:
         raise DataError(
             f"vocab_size {vocab_size} does not fit {len(texts)} transcripts: {error}"
         ) from error
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def prepare_lang(

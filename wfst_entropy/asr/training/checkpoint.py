@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
-import os
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from wfst_entropy.asr.training.averaging import (
     average_checkpoints_with_averaged_model,
 )
 from wfst_entropy.asr.training.run_config import RunConfig
+from wfst_entropy.fsa.atomic_file import replacing
 from wfst_entropy.fsa.errors import FsaError
 
 # epoch-3.pt after the third epoch, checkpoint-4000.pt after 4000 batches
@@ -28,45 +27,6 @@ _NAME = re.compile(r"(epoch|checkpoint)-(\d+)\.pt")
 
 class CheckpointError(FsaError, RuntimeError):
     """A checkpoint cannot be written, read, or does not fit the model; the message names it."""
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[io.BufferedWriter]:
-    """A file open for writing that takes the place of ``path`` when the block ends well.
-
-    The data are on the disk before the name changes, so neither a crash nor a full disk leaves a
-    damaged ``path`` behind.
-
-    Args:
-      path: The file to write.
-
-    Yields:
-      A temporary file in the same folder.
-
-    Raises:
-      CheckpointError: when the disk is full or refuses for another reason; ``path`` is as before.
-
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     with replacing(Path(folder) / "a") as file:
-    ...         _ = file.write(b"whole")
-    ...     (Path(folder) / "a").read_bytes()
-    b'whole'
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise CheckpointError(
-            f"{path}: cannot be written: {error.strerror or error}; the files of {path.parent} are "
-            "as before. Make room or permission, then start the same command again."
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def save_checkpoint(path: Path | str, state: Mapping[str, Any]) -> None:

@@ -20,7 +20,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from wfst_entropy.asr.training.checkpoint import replacing
+from wfst_entropy.fsa.atomic_file import replacing
 
 _FORMAT = "%(asctime)s %(levelname)s %(message)s"
 

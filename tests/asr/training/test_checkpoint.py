@@ -23,9 +23,9 @@ from wfst_entropy.asr.training.checkpoint import (
 )
 from wfst_entropy.asr.training.run_config import RunConfig
 from wfst_entropy.asr.training.train_options import TrainOptions
+from wfst_entropy.fsa import FileWriteError
 
 SMALL = ModelOptions(encoder_dim=8, num_layers=1, vocab_size=5)
-from wfst_entropy.fsa import FileWriteError
 
 
 def save(path, value=1.0, **entries):

@@ -8,8 +8,9 @@
 #   ./run.sh --stage 10 --stop-stage 10 --entropy-loss-scale 0.1 --exp-dir exp/more-entropy
 #
 # Stages: 0 corpus, 1 manifests, 3 filter bank features, 5 tokens and lang directory (all by
-# prepare.sh), 10 training, 11 decoding, 12 report. A stage whose output exists is skipped, an
-# interrupted training goes on where it was. Where an option's default is empty, the corpus decides.
+# prepare.sh), 10 training, 11 decoding, 12 report. A stage whose output exists is skipped (the report
+# is written anew), an interrupted training goes on where it was. Where an option's default is empty,
+# the corpus decides.
 
 set -eou pipefail
 
@@ -112,6 +113,11 @@ train_stage() {
 decode_stage() {
   need "$exp_dir/epoch-$num_epochs.pt" \
     "make it with: $AGAIN --num-epochs $num_epochs --stage 10 --stop-stage 10" || return 1
+  local result="$exp_dir/$decoding_method/wer-summary-*-epoch-$num_epochs-avg-$avg-*.txt"
+  if [ "$(compgen -G "$result" | head -n 1)" -nt "$exp_dir/epoch-$num_epochs.pt" ]; then
+    log "decoded already, skipping: $result is newer than the model"
+    return 0
+  fi
   "$python" "$RECIPE/decode.py" --exp-dir "$exp_dir" --epoch "$num_epochs" --avg "$avg" \
     --use-averaged-model true --decoding-method "$decoding_method"
 }

@@ -1,0 +1,86 @@
+"""The whole recipe on a folder in LibriSpeech's layout that is not the project's own corpus."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+RUN_SH = Path(__file__).parents[2] / "recipes" / "librispeech" / "run.sh"
+_RATE = 16000
+_TONES = {"A": 300.0, "BE": 600.0, "SEA": 1200.0, "DO": 2400.0}
+
+
+def _speak(words, rng):
+    pause = np.zeros(_RATE // 10)
+    times = np.arange(_RATE // 4) / _RATE
+    sound = [pause]
+    for word in words:
+        pitch = _TONES[word] * rng.uniform(0.95, 1.05)
+        sound += [0.3 * np.hanning(len(times)) * np.sin(2 * np.pi * pitch * times), pause]
+    samples = np.concatenate(sound)
+    return samples + 1e-3 * rng.standard_normal(len(samples))
+
+
+def _write_part(root, part, speaker, count, rng):
+    folder = root / "LibriSpeech" / part / str(speaker) / "17"
+    folder.mkdir(parents=True)
+    lines = []
+    for number in range(count):
+        words = rng.choice(list(_TONES), size=rng.integers(2, 6))
+        name = f"{speaker}-17-{number:04d}"
+        soundfile.write(folder / f"{name}.flac", _speak(words, rng), _RATE)
+        lines.append(f"{name} {' '.join(words)}\n")
+    (folder / f"{speaker}-17.trans.txt").write_text("".join(lines))
+
+
+def _run(tmp_path, *options):
+    command = [
+        *(str(RUN_SH), "--corpus", "librispeech", "--corpus-dir", str(tmp_path / "corpus")),
+        *("--data-dir", str(tmp_path / "data"), "--exp-dir", str(tmp_path / "exp")),
+        *("--python", sys.executable, "--encoder", "tdnn", "--perturb-speed", "false"),
+        *("--num-epochs", "12", "--avg", "2", "--max-duration", "15", "--base-lr", "0.003"),
+        *("--train-options", "--encoder-dim 64 --num-layers 3 --warm-up 20 --enable-spec-aug no"),
+        *options,
+    ]
+    return subprocess.run(command, capture_output=True, text=True, timeout=280)
+
+
+@pytest.mark.slow
+def test_from_a_foreign_folder_to_a_report_and_again(tmp_path):
+    rng = np.random.default_rng(0)
+    for part, speaker, count in (("train-clean-100", 19, 90), ("dev-clean", 84, 15)):
+        _write_part(tmp_path / "corpus", part, speaker, count, rng)
+    _write_part(tmp_path / "corpus", "test-clean", 61, 25, rng)
+    # one recording that cannot be read stops nothing, and is named
+    broken = tmp_path / "corpus/LibriSpeech/train-clean-100/19/17/19-17-0003.flac"
+    broken.write_bytes(broken.read_bytes()[:500])
+
+    first = _run(tmp_path, "--max-wer", "30")
+    assert first.returncode == 0, first.stdout + first.stderr
+    results = tmp_path / "exp" / "ctc-greedy-search"
+    for kind in ("recogs", "errs", "wer-summary"):
+        assert len(list(results.glob(f"{kind}-test-clean-epoch-12-avg-2*.txt"))) == 1
+    report = tmp_path / "exp" / "report"
+    assert "test-clean" in (report / "report.md").read_text()
+    assert (report / "training_curves.png").stat().st_size > 5000
+    assert len(list(report.glob("alignment_61-17-*.png"))) == 3
+    excluded = (tmp_path / "data/manifests/excluded_train-clean-100.tsv").read_text()
+    assert "19-17-0003" in excluded and excluded.count("\n") == 2
+
+    again = _run(tmp_path)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "all 12 epochs are trained already" in again.stdout + again.stderr
+    assert "decoded already, skipping" in again.stdout
+
+    too_good = _run(tmp_path, "--stage", "12", "--max-wer", "-1")
+    assert too_good.returncode != 0
+
+
+def test_a_stage_names_what_it_misses_and_how_to_make_it(tmp_path):
+    result = _run(tmp_path, "--stage", "10")
+    assert result.returncode != 0
+    assert "librispeech_cuts_*.jsonl.gz, which does not exist" in result.stderr
+    assert "--stage 3 --stop-stage 3" in result.stderr

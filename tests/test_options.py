@@ -20,8 +20,9 @@ CONTRACT = {
         --num-epochs --start-epoch --start-batch --save-every-n --keep-last-k --average-period
         --use-fp16 --use-bf16 --base-lr
         --manifest-dir --max-duration --bucketing-sampler --num-buckets --shuffle --drop-last
-        --num-workers --enable-spec-aug
-        --lang-dir --encoder --causal --entropy-loss-scale --entropy-kind
+        --num-workers --on-the-fly-feats --enable-spec-aug --full-libri --mini-libri
+        --bpe-model --lang-dir --encoder --causal --chunk-size --left-context-frames
+        --entropy-loss-scale --entropy-kind
     """,
     "librispeech/decode.py": """
         --exp-dir --epoch --iter --avg --use-averaged-model --decoding-method

@@ -19,10 +19,8 @@ best-{train,valid}-loss.pt, config.yaml, env.json, history.jsonl, log/ and tenso
 from __future__ import annotations
 
 import dataclasses
-import shutil
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -89,7 +87,7 @@ def main() -> None:
         vocab_size = load_tokenizer(data.lang_dir).vocab_size
         model = from_args(args, ModelOptions, vocab_size=vocab_size)
         launch(run, train.world_size, train.master_port, RunConfig(model, data, train))
-    except FsaError as error:
+    except (FsaError, OSError) as error:
         sys.exit(f"train.py: error: {error}")
     except KeyboardInterrupt:
         sys.exit("train.py: interrupted; the same command goes on from the newest checkpoint")
@@ -116,6 +114,9 @@ def prepare(process: ProcessRank, config: RunConfig, log: RunLog) -> Training:
     """Build model, optimiser and data, and go to where the run should go on."""
     options = config.train
     check_same_model(config)
+    data = AsrDataModule(config.data, config.model.subsampling_factor)
+    for subset in ("train", "dev"):  # a missing part is told now, not after the first epoch
+        data.parts(subset)
     torch.manual_seed(options.seed)  # the same initial parameters in every process
     model = build_model(config.model).to(process.device)
     dtype = choose_dtype(options, process.device)
@@ -136,8 +137,8 @@ def prepare(process: ProcessRank, config: RunConfig, log: RunLog) -> Training:
     )
     return Training(
         config,
-        AsrDataModule(config.data, config.model.subsampling_factor),
-        load_tokenizer(config.data.lang_dir),
+        data,
+        data.tokenizer,
         state,
         DistributedDataParallel(model) if process.world_size > 1 else model,
         process,
@@ -242,17 +243,19 @@ def log_batch(training: Training, result: BatchResult, lr: float) -> None:
 
 
 def validate_now(training: Training) -> dict[str, float]:
-    """Losses on the validation set; the first process does it for all."""
-    if not training.process.is_first:
-        return {}
+    """Losses on the validation set, of which each process takes its share."""
+    process = training.process
     figures = validate(
         training.state.model,
-        training.data.valid_batches(),
+        training.data.valid_batches(process.rank, process.world_size),
         training.tokenizer,
         training.config.train,
-        training.process.device,
+        process.device,
         training.dtype,
+        process,
     )
+    if not process.is_first:
+        return figures
     training.log.info(
         f"validation: loss {figures['valid_loss']:.4f} per frame, NLL {figures['valid_nll']:.4f}, "
         f"entropy {figures['valid_entropy']:.4f}, {figures['valid_excluded']:.0f} left out"
@@ -295,10 +298,10 @@ def finish_epoch(training: Training) -> None:
     for name, is_best in best.items():
         if is_best:
             setattr(progress, f"best_{name}_loss", row[f"{name}_loss"])
+    # the epoch's own file last: a run that is killed in between does the end of the epoch again
+    for name in [f"best-{name}-loss.pt" for name, is_best in best.items() if is_best]:
+        save_checkpoint(options.exp_dir / name, training.state.state_dict())
     save_checkpoint(path, training.state.state_dict())
-    for name, is_best in best.items():
-        if is_best:
-            copy_checkpoint(path, options.exp_dir / f"best-{name}-loss.pt")
     log.write_history(progress.history)
     log.info(
         f"epoch {epoch} done in {row['seconds']:.0f} s: train loss {row['train_loss']:.4f}, valid "
@@ -313,12 +316,6 @@ def save_batch(training: Training) -> None:
         exp_dir, number = training.config.train.exp_dir, training.state.progress.step
         save_checkpoint(exp_dir / f"checkpoint-{number}.pt", training.state.state_dict())
         remove_old_checkpoints(exp_dir, training.config.train.keep_last_k)
-
-
-def copy_checkpoint(source: Path, target: Path) -> None:
-    """Copy a file so that the target is whole at any time."""
-    with source.open("rb") as reader, replacing(target) as writer:
-        shutil.copyfileobj(reader, writer)
 
 
 if __name__ == "__main__":

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from lhotse.recipes import download_librispeech
 
+from wfst_entropy.asr.data.manifests import FULL_LIBRI_PARTS
 from wfst_entropy.asr.options import str2bool
 
 EVALUATION_PARTS = ("dev-clean", "dev-other", "test-clean", "test-other")
 TRAIN_PARTS = ("train-clean-100",)
-FULL_LIBRI_PARTS = ("train-clean-360", "train-other-500")
 
 
 def get_parser() -> argparse.ArgumentParser:

@@ -16,6 +16,7 @@ from pathlib import Path
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from wfst_entropy.asr.data.manifests import (
+    FULL_LIBRI_PARTS,
     PartSummary,
     excluded_file,
     find_corpus_root,
@@ -26,9 +27,6 @@ from wfst_entropy.asr.data.manifests import (
 )
 from wfst_entropy.asr.options import str2bool
 from wfst_entropy.fsa.errors import FsaError
-
-# Left out unless --full-libri true: 860 of LibriSpeech's 960 hours.
-FULL_LIBRI_ONLY = ("train-clean-360", "train-other-500")
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -42,7 +40,7 @@ def get_parser() -> argparse.ArgumentParser:
         "--parts", nargs="+", help="parts to take; by default all named train*, dev*, test*"
     )
     parser.add_argument(
-        "--full-libri", type=str2bool, default=True, help=f"take {' and '.join(FULL_LIBRI_ONLY)}"
+        "--full-libri", type=str2bool, default=True, help=f"take {' and '.join(FULL_LIBRI_PARTS)}"
     )
     parser.add_argument(
         "--cuts",
@@ -65,7 +63,7 @@ def prepare(args: argparse.Namespace) -> list[PartSummary]:
     root = find_corpus_root(args.corpus_dir)
     parts = args.parts
     if parts is None:
-        parts = [p for p in find_parts(root) if args.full_libri or p not in FULL_LIBRI_ONLY]
+        parts = [p for p in find_parts(root) if args.full_libri or p not in FULL_LIBRI_PARTS]
     columns = (SpinnerColumn(), TextColumn("{task.description}: {task.completed} utterances"))
     with Progress(*columns, TimeElapsedColumn()) as progress:
         tasks: dict[str, object] = {}

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+from wfst_entropy.asr.data import asr_datamodule
 from wfst_entropy.asr.data.asr_datamodule import AsrDataModule, DataOptions
 from wfst_entropy.asr.data.errors import DataError
 from wfst_entropy.asr.data.manifests import read_cuts, write_jsonl
+from wfst_entropy.asr.options import OptionError
 from wfst_entropy.fsa.errors import FsaFormatError
 
 Batch = dict[str, Any]
@@ -127,6 +129,30 @@ def test_processes_share_an_epoch(prepared_data: Path) -> None:
     assert len(set(names)) == len(names) <= 31
 
 
+def test_a_set_larger_than_the_window_is_drawn_from_all_over(
+    prepared_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = {cut.id: i for i, cut in enumerate(AsrDataModule(options(prepared_data)).train_cuts)}
+    settings = options(prepared_data, enable_spec_aug=False, num_buckets=2)
+    monkeypatch.setattr(asr_datamodule, "_SHUFFLE_WINDOW", 6)
+    epochs = [list(AsrDataModule(settings).train_batches(epoch)) for epoch in (1, 2)]
+    for batches in epochs:
+        places = [place[name] for batch in batches for name in ids(batch)]
+        assert sorted(places) == list(range(30))
+        assert max(places[:6]) > 18  # out of reach of a window of 6 that moves along the list
+    assert not same(*epochs)
+    assert same(AsrDataModule(settings).train_batches(2, start_batch=3), epochs[1][3:])
+    unshuffled = options(prepared_data, enable_spec_aug=False, num_buckets=2, shuffle=False)
+    first = next(AsrDataModule(unshuffled).train_batches(1))
+    assert max(place[name] for name in ids(first)) < 18
+
+
+def test_processes_share_the_validation(prepared_data: Path) -> None:
+    data = AsrDataModule(options(prepared_data, max_duration=0.1))
+    parts = [list(data.valid_batches(rank, 2)) for rank in (0, 1)]
+    assert [ids(part[0]) for part in parts] == [ids(batch) for batch in data.valid_batches()]
+
+
 def test_spec_augment_changes_features_and_leaves_global_randomness_alone(
     prepared_data: Path,
 ) -> None:
@@ -224,7 +250,9 @@ def test_features_that_cannot_be_read_are_skipped_and_listed(
     write_jsonl(path, rows)
     data = AsrDataModule(options(own_data, num_workers=num_workers))
     for epoch in (1, 2):
-        names = {name for batch in data.train_batches(epoch) for name in ids(batch)}
+        batches = list(data.train_batches(epoch))
+        names = {name for batch in batches for name in ids(batch)}
+        assert sum(batch["num_failed"] for batch in batches) == 1
         assert len(names) == 29
         assert bad not in names
     assert list(data.failed) == [bad]
@@ -250,6 +278,29 @@ def test_a_batch_of_which_nothing_loads_is_replaced_so_that_their_number_stays(
     assert [ids(a) == ids(b) for a, b in zip(whole, damaged, strict=True)].count(False) == 1
     assert bad not in ids(damaged[5])
     assert same(AsrDataModule(options(own_data, **settings)).train_batches(1, 4), damaged[4:])
+
+
+def test_a_truncated_archive_loses_the_utterances_at_its_end_only(own_data: Path) -> None:
+    (archive,) = (own_data / "fbank" / "librispeech_feats_train-clean-5").iterdir()
+    archive.write_bytes(archive.read_bytes()[: archive.stat().st_size // 2])
+    data = AsrDataModule(options(own_data))
+    names = {name for batch in data.train_batches(1) for name in ids(batch)}
+    assert 10 < len(names) < 20
+    assert len(names) + len(data.failed) == 30
+    assert all(failure.file == str(archive) for failure in data.failed.values())
+
+
+def test_a_truncated_list_of_cuts_is_an_error_that_names_it(own_data: Path) -> None:
+    path = own_data / "fbank" / "librispeech_cuts_train-clean-5.jsonl.gz"
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(DataError, match=r"cuts_train-clean-5.jsonl.gz: damaged after line \d+"):
+        next(AsrDataModule(options(own_data)).train_batches(1))
+
+
+def test_a_model_of_word_pieces_names_its_folder() -> None:
+    assert DataOptions(bpe_model=Path("x/bpe.model")).lang_dir == Path("x")
+    with pytest.raises(OptionError, match=r"bpe_model: needs a file named bpe.model .* x/unigram"):
+        DataOptions(bpe_model=Path("x/unigram_500.model"))
 
 
 def test_a_lost_archive_is_an_error_that_names_it(own_data: Path) -> None:

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from lhotse import MonoCut, SupervisionSegment
 
 from wfst_entropy.asr.data.errors import DataError
-from wfst_entropy.asr.data.filters import find_unusable, min_num_frames, why_unusable
+from wfst_entropy.asr.data.filters import min_num_frames, usable_cuts, why_unusable
+from wfst_entropy.asr.data.manifests import Excluded
 
 
 def encode(text: str) -> list[int]:
@@ -67,4 +68,6 @@ def test_each_cause_is_told(one: MonoCut, cause: str | None) -> None:
 def test_only_the_unusable_are_listed() -> None:
     cuts = [cut(1.0, "AB"), cut(2.0, ""), cut(3.0, "A?")]
     limits = {"subsampling_factor": 4, "min_duration": 0.1, "max_duration": 20.0}
-    assert [e.id for e in find_unusable(cuts, encode, **limits)] == ["c2.0-", "c3.0-A?"]
+    excluded: list[Excluded] = []
+    assert list(usable_cuts(iter(cuts), encode, excluded.append, **limits)) == cuts[:1]
+    assert [e.id for e in excluded] == ["c2.0-", "c3.0-A?"]

@@ -112,7 +112,9 @@ def test_word_times_become_the_alignment(make_corpus: MakeCorpus, tmp_path: Path
     corpus = make_corpus(1)
     chapter = corpus / "LibriSpeech" / "test-clean-2" / "40" / "3"
     times = {"id": "40-3-0001", "words": ["WE", "WENT"], "start": [0.1, 0.3], "end": [0.3, 0.5]}
-    (chapter / "40-3.words.jsonl").write_text(json.dumps(times) + "\n{damaged\n")
+    (chapter / "40-3.words.jsonl").write_bytes(
+        b'{damaged\n{"id": "\xff"}\n' + json.dumps(times).encode() + b"\n"
+    )
     prepare_manifests(corpus, tmp_path / "m", ["test-clean-2"])
     found = supervisions(tmp_path / "m", "test-clean-2")
     words = found["40-3-0001"].alignment["word"]
@@ -135,6 +137,22 @@ def test_manifests_are_kept_until_the_corpus_changes(
     (anew,) = prepare_manifests(corpus, tmp_path / "m", ["dev-clean-2"])
     assert not anew.skipped
     assert path.read_bytes() != before
+
+
+def test_manifests_of_another_corpus_are_not_taken_for_this_one(
+    make_corpus: MakeCorpus, tmp_path: Path
+) -> None:
+    first = make_corpus(1)
+    prepare_manifests(first, tmp_path / "m")
+    other = tmp_path / "other"
+    first.rename(other)
+    with pytest.raises(DataError, match=r'm: has manifests of \{"corpus": .*not of .*--data-dir'):
+        prepare_manifests(other, tmp_path / "m")
+    with pytest.raises(DataError, match=r'not of \{"cuts": '):
+        split_cuts(tmp_path / "own.jsonl.gz", tmp_path / "m")
+    for path in (tmp_path / "m").glob("librispeech_*"):
+        path.unlink()
+    assert not any(summary.skipped for summary in prepare_manifests(other, tmp_path / "m"))
 
 
 def test_a_damaged_manifest_is_named_with_its_line(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -153,7 +154,7 @@ def train_here(monkeypatch, *argv: str) -> str:
     return str(stopped.value.code)
 
 
-def test_bad_arguments_get_a_message(train_arguments, tmp_path, monkeypatch, capsys):
+def test_bad_arguments_get_a_message(train_arguments, tiny_data, tmp_path, monkeypatch, capsys):
     exp = str(tmp_path / "exp")
     options = train_arguments(exp_dir=exp)
     message = train_here(monkeypatch, *options, "--lang-dir", str(tmp_path / "no"))
@@ -162,6 +163,11 @@ def test_bad_arguments_get_a_message(train_arguments, tmp_path, monkeypatch, cap
     assert "num_epochs: needs at least 1, got 0" in message
     message = train_here(monkeypatch, *options, "--manifest-dir", str(tmp_path))
     assert str(tmp_path) in message
+    (cuts,) = (tiny_data / "fbank").glob("librispeech_cuts_train*")
+    shutil.copy(cuts, tmp_path)
+    message = train_here(monkeypatch, *options, "--manifest-dir", str(tmp_path))
+    assert "no librispeech_cuts_dev*.jsonl.gz" in message  # before any training
+    assert not list((tmp_path / "exp").glob("*.pt"))
     assert train_here(monkeypatch, *options, "--encoder", "rnn") == "2"
     assert "choose from" in capsys.readouterr().err
 

@@ -150,18 +150,32 @@ def test_validation_leaves_no_trace_and_averages_over_frames():
     state = make_state()
     before = snapshot(state)
     options = TrainOptions()
-    figures = validate(state.model, [batch()], Letters(), options, CPU, torch.float32)
+    figures = validate(state.model, [batch()], Letters(), options, CPU, torch.float32, ALONE)
     both = [batch(), batch()]
-    twice = validate(state.model, both, Letters(), options, CPU, torch.float32)
+    twice = validate(state.model, both, Letters(), options, CPU, torch.float32, ALONE)
     assert twice["valid_loss"] == pytest.approx(figures["valid_loss"])
     assert state.model.training
     after = state.model.state_dict()
     assert all(torch.equal(after[name], value) for name, value in before.items())
 
 
+def test_all_that_validation_leaves_out_is_counted():
+    arguments = (Letters(), TrainOptions(), CPU, torch.float32, ALONE)
+    model = make_state().model
+    batches = [batch(["ab", "abcd" * 10]), batch() | {"num_failed": 3}]
+    assert validate(model, batches, *arguments)["valid_excluded"] == 4
+    with pytest.raises(FsaRuntimeError, match=r"\(2 were left out\)"):
+        validate(Diverged(model), [batch()], *arguments)
+
+
+def test_utterances_that_could_not_be_read_are_counted():
+    result, _ = train_on(make_state(), batch(["ab", "abcd" * 10]) | {"num_failed": 3})
+    assert result.num_excluded == 4 and len(result.excluded) == 1
+
+
 def test_an_empty_validation_set_is_explained():
     with pytest.raises(FsaRuntimeError, match="no utterance with a finite loss"):
-        validate(make_state().model, [], Letters(), TrainOptions(), CPU, torch.float32)
+        validate(make_state().model, [], Letters(), TrainOptions(), CPU, torch.float32, ALONE)
 
 
 def test_precision():

@@ -8,9 +8,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lhotse import CutSet, MonoCut
 from lhotse.dataset import (
@@ -26,24 +28,39 @@ from lhotse.utils import fastcopy
 from wfst_entropy.asr.data.batch_loader import BatchLoader, LoadedBatch
 from wfst_entropy.asr.data.errors import DataError
 from wfst_entropy.asr.data.fbank import ExtractorName, make_extractor
-from wfst_entropy.asr.data.filters import find_unusable
-from wfst_entropy.asr.data.manifests import PREFIX, Excluded, read_cuts, subset_of
+from wfst_entropy.asr.data.filters import usable_cuts
+from wfst_entropy.asr.data.manifests import FULL_LIBRI_PARTS, PREFIX, Excluded, iter_cuts, subset_of
+from wfst_entropy.asr.data.packed_cuts import PackedCuts
 from wfst_entropy.asr.data.tokenizer import Tokenizer, load_tokenizer
-from wfst_entropy.asr.options import option
+from wfst_entropy.asr.options import OptionError, option
 
 # Causes written out in the log; all of them are in `AsrDataModule.excluded`.
 _MAX_LISTED = 20
+# Bucketing draws from so many cuts at a time. A larger set is put in random order before, or an
+# epoch would go through it part after part.
+_SHUFFLE_WINDOW = 20000
 
 
 @dataclass(frozen=True)
 class DataOptions:
-    """Where the data are and how they are put in batches."""
+    """Where the data are and how they are put in batches.
+
+    Raises:
+      OptionError: `bpe_model` is not the file of a lang directory.
+
+    >>> options = DataOptions(bpe_model=Path("data/lang_bpe_500/bpe.model"))
+    >>> options.lang_dir.name, options.bpe_model
+    ('lang_bpe_500', None)
+    """
 
     manifest_dir: Path = option(
         Path("data/fbank"), "Folder with librispeech_cuts_(part).jsonl.gz, made by prepare.sh."
     )
     lang_dir: Path = option(
         Path("data/lang_char"), "Folder with tokens.txt, lexicon.txt (and bpe.model)."
+    )
+    bpe_model: Path | None = option(
+        None, "A bpe.model; the folder it lies in is then the lang directory."
     )
     max_duration: float = option(
         200.0, "About how many seconds of speech, without padding, a batch of each process has."
@@ -78,13 +95,24 @@ class DataOptions:
     test_parts: tuple[str, ...] = option((), "Parts to decode; by default all named test*.")
     seed: int = option(42, "Seed of the order and of SpecAugment.", flag=False)
 
+    def __post_init__(self) -> None:
+        if self.bpe_model is not None:
+            if self.bpe_model.name != "bpe.model":
+                raise OptionError(
+                    f"bpe_model: needs a file named bpe.model in a lang directory, got "
+                    f"{self.bpe_model}; make one with prepare.sh --stage 5 --token-type bpe"
+                )
+            # one place that says where the units are; the frozen class is not changed after this
+            object.__setattr__(self, "lang_dir", self.bpe_model.parent)
+            object.__setattr__(self, "bpe_model", None)
+
 
 class AsrDataModule:
     """Batches of LibriSpeech, the mini corpus, or one's own cuts.
 
     A batch is the dict of lhotse's `K2SpeechRecognitionDataset`: `inputs` (N, T, F) float32, and
     `supervisions` with `text` (list of str), `num_frames` (N,), `start_frame`, `sequence_idx` and
-    `cut` (list).
+    `cut` (list); and `num_failed`, how many utterances are missing because they cannot be read.
 
     Training batches are a function of (seed, epoch, rank, world_size), SpecAugment of (seed, epoch,
     number of the batch, rank): a training that is resumed in the middle of an epoch sees the same
@@ -122,36 +150,39 @@ class AsrDataModule:
         return self._excluded
 
     @cached_property
-    def train_cuts(self) -> list[MonoCut]:
-        """The usable training utterances.
+    def train_cuts(self) -> PackedCuts:
+        """The usable training utterances, without the times of their words.
 
         Raises:
           DataError: there is no training part, or not one usable utterance in it.
         """
         options = self.options
         parts = self.parts("train")
-        cuts = [cut for part in parts for cut in self._read(part)]
-        self._excluded = find_unusable(
-            cuts,
-            self.tokenizer.encode,
-            subsampling_factor=self._subsampling_factor,
-            min_duration=options.min_cut_duration,
-            max_duration=options.max_cut_duration,
+        self._excluded = []
+        usable = PackedCuts(
+            _without_word_times(cut)
+            for cut in usable_cuts(
+                (cut for part in parts for cut in self._read(part)),
+                self.tokenizer.encode,
+                self._excluded.append,
+                subsampling_factor=self._subsampling_factor,
+                min_duration=options.min_cut_duration,
+                max_duration=options.max_cut_duration,
+            )
         )
-        left_out = {e.id for e in self._excluded}
-        usable = [cut for cut in cuts if cut.id not in left_out]
+        num_cuts = len(usable) + len(self._excluded)
         for listed in self._excluded[:_MAX_LISTED]:
             logging.warning("training without %s: %s", listed.id, listed.cause)
         if self._excluded:
             logging.warning(
                 "training without %d of %d utterances (%s)",
                 len(self._excluded),
-                len(cuts),
+                num_cuts,
                 _tally(self._excluded),
             )
         if not usable:
             raise DataError(
-                f"{', '.join(parts)}: not one of {len(cuts)} training utterances is usable: "
+                f"{', '.join(parts)}: not one of {num_cuts} training utterances is usable: "
                 f"{_tally(self._excluded) or 'the parts are empty'}"
             )
         return usable
@@ -184,8 +215,7 @@ class AsrDataModule:
             if options.mini_libri:
                 parts = [part for part in parts if part == "train-clean-5"]
             if not options.full_libri:
-                large = ("train-clean-360", "train-other-500")
-                parts = [part for part in parts if part not in large]
+                parts = [part for part in parts if part not in FULL_LIBRI_PARTS]
         if not parts:
             raise DataError(
                 f"{folder}: no {start}{subset}*{end}; run prepare.sh --stage 3 --stop-stage 3, or "
@@ -210,7 +240,7 @@ class AsrDataModule:
           DataError: the training data are missing or of no use.
         """
         options = self.options
-        sampler = self._train_sampler(rank, world_size)
+        sampler = self._train_sampler(epoch, rank, world_size)
         sampler.set_epoch(epoch)
         transforms = [_spec_augment(options)] if options.enable_spec_aug else []
         loader = BatchLoader(self._dataset(transforms), self.train_cuts)
@@ -221,14 +251,19 @@ class AsrDataModule:
         )
         yield from self._load(loader, keyed)
 
-    def valid_batches(self) -> Iterator[dict[str, Any]]:
+    def valid_batches(self, rank: int = 0, world_size: int = 1) -> Iterator[dict[str, Any]]:
         """Yields the validation batches, always the same.
+
+        Args:
+          rank: of this process.
+          world_size: number of processes; each gets every world_size-th batch, so that some may get
+            one batch more than others.
 
         Raises:
           DataError: the validation data are missing.
         """
         for part in self.parts("dev"):
-            yield from _EvaluationSet(self, part)
+            yield from _EvaluationSet(self, part, rank, world_size)
 
     def test_sets(self) -> dict[str, Iterable[dict[str, Any]]]:
         """Returns the test parts by name; each can be iterated over several times.
@@ -238,18 +273,17 @@ class AsrDataModule:
         """
         return {part: _EvaluationSet(self, part) for part in self.parts("test")}
 
-    def _read(self, part: str) -> list[MonoCut]:
-        cuts = list(read_cuts(self.options.manifest_dir / f"{PREFIX}_cuts_{part}.jsonl.gz"))
-        for cut in cuts:
+    def _read(self, part: str) -> Iterator[MonoCut]:
+        for cut in iter_cuts(self.options.manifest_dir / f"{PREFIX}_cuts_{part}.jsonl.gz"):
             if not cut.has_features and not self.options.on_the_fly_feats:
                 raise DataError(
                     f"{part}: cut {cut.id} has no features; run prepare.sh --stage 3, or train "
                     "with --on-the-fly-feats true"
                 )
-        return cuts
+            yield cut
 
     def _train_sampler(
-        self, rank: int, world_size: int
+        self, epoch: int, rank: int, world_size: int
     ) -> DynamicBucketingSampler | SimpleCutSampler:
         options = self.options
         common = {
@@ -260,11 +294,16 @@ class AsrDataModule:
             "rank": rank,
             "seed": options.seed,
         }
-        cuts = [_without_word_times(cut) for cut in self.train_cuts]
+        cuts = self.train_cuts
         if options.bucketing_sampler:
             num_buckets = max(1, min(options.num_buckets, len(cuts) // 2))
             if num_buckets > 1:
-                return DynamicBucketingSampler(cuts, num_buckets=num_buckets, **common)
+                if options.shuffle and len(cuts) > _SHUFFLE_WINDOW:
+                    random = np.random.default_rng([options.seed, epoch])
+                    cuts = cuts.reordered(random.permutation(len(cuts)))
+                return DynamicBucketingSampler(
+                    cuts, num_buckets=num_buckets, buffer_size=_SHUFFLE_WINDOW, **common
+                )
         return SimpleCutSampler(CutSet.from_cuts(cuts), **common)
 
     def _dataset(self, transforms: Sequence[Any] = ()) -> K2SpeechRecognitionDataset:
@@ -303,17 +342,19 @@ class AsrDataModule:
                         len(self.failed),
                     )
             if result.batch is not None:
-                yield result.batch
+                yield result.batch | {"num_failed": len(result.failed)}
 
 
 class _EvaluationSet:
     """A part in its own order, without augmentation."""
 
-    def __init__(self, data: AsrDataModule, part: str) -> None:
+    def __init__(self, data: AsrDataModule, part: str, rank: int = 0, world_size: int = 1) -> None:
         self._data = data
         self._cuts = CutSet.from_cuts(data._read(part))
+        self._rank, self._world_size = rank, world_size
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
+        # lhotse's own sharing would double utterances to give each process as many batches
         sampler = SimpleCutSampler(
             self._cuts,
             max_duration=self._data.options.max_duration,
@@ -321,7 +362,8 @@ class _EvaluationSet:
             rank=0,
         )
         loader = BatchLoader(self._data._dataset())
-        yield from self._data._load(loader, (((0,), cuts) for cuts in sampler))
+        mine = islice(sampler, self._rank, None, self._world_size)
+        yield from self._data._load(loader, (((0,), cuts) for cuts in mine))
 
 
 class _Once(torch.utils.data.Sampler[Any]):

@@ -52,7 +52,8 @@ class BatchLoader(torch.utils.data.Dataset[LoadedBatch]):
           item: the seed, a tuple of integers that names the place in the training, and the cuts.
 
         Raises:
-          DataError: neither a cut of the batch nor a stand-in can be loaded.
+          DataError: neither a cut of the batch nor a stand-in can be loaded, or its cuts can be
+            loaded one by one only.
         """
         seed, cuts = item
         batch, cause = self._try(seed, cuts)
@@ -65,11 +66,14 @@ class BatchLoader(torch.utils.data.Dataset[LoadedBatch]):
                 failed.append(Excluded(cut.id, f"cannot be loaded: {why}", _storage_of(cut)))
             else:
                 good.append(cut)
-        if not failed:
-            raise DataError(f"a batch cannot be loaded though each of its cuts can: {cause}")
-        if good:
-            batch, _ = self._try(seed, CutSet.from_cuts(good))
-        elif self._stand_ins:
+        if good and failed:
+            batch, cause = self._try(seed, CutSet.from_cuts(good))
+        if good and batch is None:
+            raise DataError(
+                f"the batch with {good[0].id} ({_storage_of(good[0])}) cannot be loaded though "
+                f"each of its cuts can: {cause}"
+            )
+        if not good and self._stand_ins:
             batch = self._stand_in(seed, failed)
         return LoadedBatch(batch, failed)
 

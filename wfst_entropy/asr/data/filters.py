@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 
 from lhotse import MonoCut
@@ -58,16 +58,26 @@ def why_unusable(
     return None
 
 
-def find_unusable(
-    cuts: Sequence[MonoCut], encode: Callable[[str], list[int]], **limits: float
-) -> list[Excluded]:
-    """Returns the unusable ones of a set of cuts; `limits` as for `why_unusable`."""
-    excluded = []
+def usable_cuts(
+    cuts: Iterable[MonoCut],
+    encode: Callable[[str], list[int]],
+    on_excluded: Callable[[Excluded], None],
+    **limits: float,
+) -> Iterator[MonoCut]:
+    """Yields the cuts that can be trained on, and tells of the others.
+
+    Args:
+      cuts: read one by one.
+      encode: as for `why_unusable`.
+      on_excluded: called for each cut that is left out.
+      **limits: as for `why_unusable`.
+    """
     for cut in cuts:
         cause = why_unusable(cut, encode, **limits)  # type: ignore[arg-type]
-        if cause is not None:
-            excluded.append(Excluded(cut.id, cause, _file_of(cut)))
-    return excluded
+        if cause is None:
+            yield cut
+        else:
+            on_excluded(Excluded(cut.id, cause, _file_of(cut)))
 
 
 def _file_of(cut: MonoCut) -> str:

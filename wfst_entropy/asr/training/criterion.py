@@ -58,6 +58,7 @@ class LossSums:
       num_utterances: How many these are.
       not_finite: Names of utterances whose loss is NaN or infinite.
       excluded: What was left out, and why: ``{name: reason}``.
+      num_failed: Utterances that should have been in the batch but could not be read.
 
     >>> LossSums(torch.tensor(0.0), 0.0, 0.0, 0, 0, [], {}).not_finite
     []
@@ -70,6 +71,7 @@ class LossSums:
     num_utterances: int
     not_finite: list[str]
     excluded: dict[str, str]
+    num_failed: int = 0
 
 
 def read_batch(batch: dict[str, Any], tokenizer: TokenEncoder) -> Utterances:

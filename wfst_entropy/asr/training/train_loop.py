@@ -113,9 +113,11 @@ def loss_of_batch(
     utterances = read_batch(batch, tokenizer)
     with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
         log_probs, lengths = model(utterances.features.to(device), utterances.num_frames.to(device))
-    return compute_loss(
+    sums = compute_loss(
         log_probs, lengths, utterances, options.entropy_loss_scale, options.entropy_kind
     )
+    sums.num_failed = batch.get("num_failed", 0)
+    return sums
 
 
 def backward(sums: LossSums, scaler: torch.amp.GradScaler, process: ProcessRank) -> BatchResult:
@@ -139,7 +141,7 @@ def backward(sums: LossSums, scaler: torch.amp.GradScaler, process: ProcessRank)
         sums.entropy,
         float(sums.num_frames),
         float(sums.num_utterances),
-        float(len(sums.excluded)),
+        float(len(sums.excluded) + sums.num_failed),
         float(len(sums.not_finite)),
     ]
     loss, nll, entropy, frames, utterances, num_excluded, bad = sum_over_processes(mine, process)
@@ -238,20 +240,23 @@ def validate(
     options: TrainOptions,
     device: torch.device,
     dtype: torch.dtype,
+    process: ProcessRank,
 ) -> dict[str, float]:
     """Loss, NLL and alignment entropy per output frame over the validation set.
 
     Args:
-      model: The model; it is in training mode again afterwards.
-      batches: Validation batches.
+      model: The model, not the one that synchronises processes; it is in training mode again
+        afterwards.
+      batches: This process's share of the validation batches; shares may differ in number.
       tokenizer: Turns transcripts into token ids.
       options: The loss.
       device: Where to compute.
       dtype: As in training.
+      process: Which process this is; all must call this together.
 
     Returns:
       ``valid_loss``, ``valid_nll``, ``valid_entropy`` per frame, and ``valid_excluded``, the number
-      of utterances left out.
+      of utterances left out (of a batch with a loss that is not finite, all), over all processes.
 
     Raises:
       FsaRuntimeError: when the set has no utterance with a loss.
@@ -261,24 +266,28 @@ def validate(
     frames = excluded = 0
     for batch in batches:
         sums = loss_of_batch(model, batch, tokenizer, options, device, dtype)
-        excluded += len(sums.excluded) + len(sums.not_finite)
+        excluded += sums.num_failed
         if sums.not_finite:
+            excluded += len(batch["supervisions"]["text"])
             continue
+        excluded += len(sums.excluded)
         loss += float(sums.loss)
         nll += sums.nll
         entropy += sums.entropy
         frames += sums.num_frames
     model.train()
-    if not frames:
+    mine = [loss, nll, entropy, float(frames), float(excluded)]
+    loss, nll, entropy, all_frames, all_excluded = sum_over_processes(mine, process)
+    if not all_frames:
         raise FsaRuntimeError(
-            f"the validation set has no utterance with a finite loss ({excluded} were left out); "
-            "check its manifests, transcripts and features"
+            f"the validation set has no utterance with a finite loss ({all_excluded:.0f} were left "
+            "out); check its manifests, transcripts and features"
         )
     return {
-        "valid_loss": loss / frames,
-        "valid_nll": nll / frames,
-        "valid_entropy": entropy / frames,
-        "valid_excluded": float(excluded),
+        "valid_loss": loss / all_frames,
+        "valid_nll": nll / all_frames,
+        "valid_entropy": entropy / all_frames,
+        "valid_excluded": all_excluded,
     }
 
 

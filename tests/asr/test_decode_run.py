@@ -161,6 +161,11 @@ def test_the_last_epoch_is_found(tmp_path):
     assert DecodeOptions(exp_dir=tmp_path, iter=500).resolved().suffix.startswith("iter-500-avg-1")
 
 
+def test_an_epoch_and_a_batch_are_two_models():
+    with pytest.raises(OptionError, match=r"--epoch 3 and --iter 1000 name two models"):
+        DecodeOptions(epoch=3, iter=1000)
+
+
 def test_unknown_method():
     with pytest.raises(OptionError, match="'beam' is unknown; there is ctc-greedy-search"):
         DecodeOptions(decoding_method="beam")

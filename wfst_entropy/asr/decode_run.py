@@ -67,6 +67,10 @@ class DecodeOptions:
         for name, smallest in (("epoch", 0), ("iter", 0), ("avg", 1)):
             if getattr(self, name) < smallest:
                 raise OptionError(f"{name}: needs at least {smallest}, got {getattr(self, name)}")
+        if self.epoch > 0 and self.iter > 0:
+            raise OptionError(
+                f"iter: --epoch {self.epoch} and --iter {self.iter} name two models; give one"
+            )
 
     @property
     def res_dir(self) -> Path:

@@ -162,6 +162,9 @@ def test_averaging_over_the_last_epochs(
 def test_averaging_over_batch_checkpoints(run_of_four_epochs):
     model, _ = load_model(run_of_four_epochs, 0, avg=2, iteration=40)
     torch.testing.assert_close(model.output.bias.detach(), torch.full((5,), 3.5))
+    # without running averages no file before the first one is needed
+    model, _ = load_model(run_of_four_epochs, 0, avg=4, use_averaged_model=False, iteration=40)
+    torch.testing.assert_close(model.output.bias.detach(), torch.full((5,), 2.5))
 
 
 def test_impossible_averages_are_explained(run_of_four_epochs):
@@ -169,5 +172,5 @@ def test_impossible_averages_are_explained(run_of_four_epochs):
         load_model(run_of_four_epochs, 4, 5)
     with pytest.raises(CheckpointError, match=r"epoch-9\.pt: there is no such checkpoint"):
         load_model(run_of_four_epochs, 9, 1)
-    with pytest.raises(CheckpointError, match=r"checkpoint-40\.pt: averaging 4 needs.*there are"):
+    with pytest.raises(CheckpointError, match=r"checkpoint-40\.pt: averaging 4 needs.* 4 before"):
         load_model(run_of_four_epochs, 0, avg=4, iteration=40)

@@ -226,7 +226,7 @@ def load_model(
     """
     config = RunConfig.load(exp_dir)
     kind, last = ("checkpoint", iteration) if iteration > 0 else ("epoch", epoch)
-    before, used = _files_to_average(Path(exp_dir), kind, last, avg)
+    before, used = _files_to_average(Path(exp_dir), kind, last, avg, use_averaged_model)
     if use_averaged_model:
         end = load_checkpoint(used[-1])
         average = end["model_avg"]
@@ -246,9 +246,12 @@ def load_model(
 
 
 def _files_to_average(
-    exp_dir: Path, kind: str, last: int, avg: int
+    exp_dir: Path, kind: str, last: int, avg: int, running: bool
 ) -> tuple[Path | None, list[Path]]:
-    """The file just before the first one to average (None: the start), and those to average."""
+    """The file just before the first one to average (None: the start), and those to average.
+
+    With `running` averages the file before is needed, otherwise it is of no use.
+    """
     if avg < 1:
         raise CheckpointError(f"avg: needs at least 1, got {avg}")
     if kind == "epoch":
@@ -257,16 +260,18 @@ def _files_to_average(
                 f"avg: cannot average {avg} epochs that end with epoch {last}; use at most {last}"
             )
         used = [exp_dir / f"epoch-{number}.pt" for number in range(last - avg + 1, last + 1)]
-        return (exp_dir / f"epoch-{last - avg}.pt" if last > avg else None), used
+        return (exp_dir / f"epoch-{last - avg}.pt" if running and last > avg else None), used
     numbered = _numbered(exp_dir, kind)
     numbers = sorted(number for number in numbered if number <= last)
-    if last not in numbered or len(numbers) <= avg:
+    num_before = avg if running else avg - 1
+    if last not in numbered or len(numbers) <= num_before:
         have = ", ".join(f"{kind}-{number}.pt" for number in sorted(numbered)) or "none"
         raise CheckpointError(
-            f"{exp_dir / f'{kind}-{last}.pt'}: averaging {avg} needs this file and {avg} before it;"
-            f" there are: {have}"
+            f"{exp_dir / f'{kind}-{last}.pt'}: averaging {avg} needs this file and "
+            f"{num_before} before it; there are: {have}; --keep-last-k of train.py keeps more"
         )
-    return numbered[numbers[-avg - 1]], [numbered[number] for number in numbers[-avg:]]
+    before = numbered[numbers[-avg - 1]] if running else None
+    return before, [numbered[number] for number in numbers[-avg:]]
 
 
 def _numbered(exp_dir: Path | str, kind: str) -> dict[int, Path]:

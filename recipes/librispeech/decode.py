@@ -114,7 +114,6 @@ def decode(args: argparse.Namespace) -> list[dict[str, Any]]:
             f"--lang-dir {data.lang_dir} has {tokenizer.vocab_size} tokens, the model of "
             f"{options.exp_dir} was trained with {config.model.vocab_size}; give the run's own"
         )
-    save_config(options.res_dir / f"config-{options.suffix}.yaml", options, data)
     logging.info("decoding with %s of %s", options.suffix, options.exp_dir)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     decoder = Decoder(model, tokenizer, device)
@@ -130,6 +129,8 @@ def decode(args: argparse.Namespace) -> list[dict[str, Any]]:
         not_loaded = {k: v.cause for k, v in module.failed.items() if k not in failed_before}
         summaries.append(write_test_set(options, name, decoded, not_loaded))
         logging.info("[%s] decoded in %.1f s", name, time.monotonic() - started)
+    # last: where it is, all test sets are decoded
+    save_config(options.res_dir / f"config-{options.suffix}.yaml", options, data)
     console.print(f"wrote results to {options.res_dir}, log {log_file.name}", soft_wrap=True)
     return summaries
 

@@ -37,8 +37,6 @@ RECIPE="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 . "$RECIPE/../shared/parse_options.sh"
 . "$RECIPE/../shared/stages.sh"
 
-AGAIN="$0 --data-dir $data_dir --corpus $corpus"
-
 corpus_stage() {
   if [ -n "$cuts$cuts_train" ]; then
     log "cut sets are given, there is no corpus to make"

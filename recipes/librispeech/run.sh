@@ -86,8 +86,6 @@ set_default exp_dir "$RECIPE/exp/$corpus-$encoder"
 lang_dir="$data_dir/lang_$token_type"
 [ "$token_type" = char ] || lang_dir="${lang_dir}_$vocab_size"
 
-AGAIN="$0 --corpus $corpus --data-dir $data_dir --exp-dir $exp_dir"
-
 prepare() {
   local options=() name
   for name in corpus corpus_dir cuts cuts_train cuts_dev cuts_test data_dir token_type vocab_size \
@@ -101,10 +99,10 @@ train_stage() {
   need "$data_dir/fbank/librispeech_cuts_*.jsonl.gz" \
     "make it with: $AGAIN --stage 3 --stop-stage 3" || return 1
   need "$lang_dir/tokens.txt" \
-    "make it with: $AGAIN --token-type $token_type --stage 5 --stop-stage 5" || return 1
+    "make it with: $AGAIN --stage 5 --stop-stage 5" || return 1
   # shellcheck disable=SC2086  # several options in one string
   "$python" "$RECIPE/train.py" --exp-dir "$exp_dir" --manifest-dir "$data_dir/fbank" \
-    --lang-dir "$lang_dir" --encoder "$encoder" --causal "$causal" "${size[@]}" \
+    --lang-dir "$lang_dir" --full-libri "$full_libri" --encoder "$encoder" --causal "$causal" "${size[@]}" \
     --num-epochs "$num_epochs" --max-duration "$max_duration" --base-lr "$base_lr" \
     --entropy-loss-scale "$entropy_loss_scale" --entropy-kind "$entropy_kind" \
     --world-size "$world_size" --seed "$seed" $train_options
@@ -112,9 +110,10 @@ train_stage() {
 
 decode_stage() {
   need "$exp_dir/epoch-$num_epochs.pt" \
-    "make it with: $AGAIN --num-epochs $num_epochs --stage 10 --stop-stage 10" || return 1
-  local result="$exp_dir/$decoding_method/wer-summary-*-epoch-$num_epochs-avg-$avg-*.txt"
-  if [ "$(compgen -G "$result" | head -n 1)" -nt "$exp_dir/epoch-$num_epochs.pt" ]; then
+    "make it with: $AGAIN --stage 10 --stop-stage 10" || return 1
+  # decode.py writes it when all test sets are done
+  local result="$exp_dir/$decoding_method/config-epoch-$num_epochs-avg-$avg-use-averaged-model.yaml"
+  if [ "$result" -nt "$exp_dir/epoch-$num_epochs.pt" ]; then
     log "decoded already, skipping: $result is newer than the model"
     return 0
   fi
@@ -124,7 +123,7 @@ decode_stage() {
 
 report_stage() {
   need "$exp_dir/$decoding_method/summary-*.json" \
-    "make it with: $AGAIN --num-epochs $num_epochs --stage 11 --stop-stage 11" || return 1
+    "make it with: $AGAIN --stage 11 --stop-stage 11" || return 1
   "$python" "$RECIPE/report.py" --exp-dir "$exp_dir" --epoch "$num_epochs" --avg "$avg" \
     --decoding-method "$decoding_method" ${max_wer:+--max-wer "$max_wer"}
 }

@@ -7,6 +7,8 @@
 # Every variable in small letters that the script sets before it sources this file is an option:
 # --token-type bpe (or --token-type=bpe) sets token_type. --help prints the script's opening comment
 # and the options with their defaults. An unknown option is an error that lists the known ones.
+#
+# $AGAIN is the command as it was given, without --stage and --stop-stage, to be named in messages.
 
 _list_options() {
   # Prints the help line of every option, read from the script itself.
@@ -41,6 +43,8 @@ _option_error() {
 
 _known_options=" $(_list_options | sed 's/^  --\([^ ]*\) .*/\1/' | tr '\n' ' ')"
 
+AGAIN="$0"
+
 while [ $# -gt 0 ]; do
   case "$1" in
     -h | --help)
@@ -67,5 +71,9 @@ while [ $# -gt 0 ]; do
   case "$_known_options" in
     *" $_name "*) printf -v "${_name//-/_}" '%s' "$_value" ;;
     *) _option_error "unknown option --$_name" ;;
+  esac
+  case "$_name" in
+    stage | stop-stage) ;;
+    *) AGAIN+="$(printf ' --%s %q' "$_name" "$_value")" ;;
   esac
 done

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from wfst_entropy.asr.data.errors import DataError
-from wfst_entropy.asr.data.manifests import PREFIX, read_manifest
+from wfst_entropy.asr.data.manifests import PREFIX, is_newer, read_manifest
 from wfst_entropy.asr.data.prepare_lang import prepare_lang
 from wfst_entropy.fsa.errors import FsaError
 from wfst_entropy.lang import LangDir
@@ -33,8 +33,8 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def training_texts(manifest_dir: Path) -> Iterator[str]:
-    """Yields the transcripts of all training parts."""
+def training_manifests(manifest_dir: Path) -> list[Path]:
+    """Returns the manifests that have the transcripts of the training parts."""
     files = sorted(manifest_dir.glob(f"{PREFIX}_supervisions_train*.jsonl.gz"))
     files += sorted(manifest_dir.glob(f"{PREFIX}_cuts_train*.jsonl.gz"))
     if not files:
@@ -42,7 +42,12 @@ def training_texts(manifest_dir: Path) -> Iterator[str]:
             f"{manifest_dir}: no manifest {PREFIX}_supervisions_train*.jsonl.gz of a training "
             "part; run prepare.sh --stage 1 --stop-stage 1"
         )
-    for path in files:
+    return files
+
+
+def training_texts(manifest_dir: Path) -> Iterator[str]:
+    """Yields the transcripts of all training parts."""
+    for path in training_manifests(manifest_dir):
         for _, item in read_manifest(path):
             for supervision in getattr(item, "supervisions", [item]):
                 yield supervision.text
@@ -57,6 +62,12 @@ def main() -> int:
     try:
         if lang_dir.exists():
             logging.info("%s exists, skipping", lang_dir)
+            if not is_newer(lang_dir / "tokens.txt", training_manifests(args.manifest_dir)):
+                logging.warning(
+                    "%s is older than the manifests and may lack symbols of their transcripts; "
+                    "delete it to make it again (models trained with it need it as it is)",
+                    lang_dir,
+                )
         else:
             size = args.vocab_size if bpe else None
             prepare_lang(training_texts(args.manifest_dir), lang_dir, bpe_vocab_size=size)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import runpy
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -95,13 +97,14 @@ def test_prepare_tells_its_options(tmp_path: Path) -> None:
 def test_a_stage_names_the_missing_file_and_the_stage_that_makes_it(
     tmp_path: Path, stage: str, needed: str, cure: int
 ) -> None:
-    done = prepare("--stage", stage, cwd=tmp_path)
+    given = ("--corpus", "librispeech", "--stage", stage, "--token-type", "char")
+    done = prepare(*given, cwd=tmp_path)
     assert done.returncode == 1
     assert needed in done.stderr
     assert "does not exist; make it with: " in done.stderr
-    assert f"prepare.sh --data-dir data --corpus mini --stage {cure} --stop-stage {cure}" in (
-        done.stderr
-    )
+    # the command as it was given, with the other stage
+    again = f"prepare.sh --python {sys.executable} --corpus librispeech --token-type char"
+    assert f"{again} --stage {cure} --stop-stage {cure}" in done.stderr
     assert f"stage {stage} failed (exit code 1)" in done.stderr
 
 
@@ -144,3 +147,21 @@ def test_all_stages_run_on_a_folder_in_librispeechs_layout_and_then_skip(
     assert again.stderr.count("skipping") == 3
     assert "stage 1" not in again.stdout
     assert {p: p.stat().st_mtime_ns for p in data.rglob("*") if p.is_file()} == made
+
+
+def test_a_lang_directory_older_than_the_manifests_is_pointed_out(
+    prepared_data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    shutil.copytree(prepared_data / "lang_char", tmp_path / "lang_char")
+    script = RECIPE / "local" / "prepare_lang.py"
+    options = ("--manifest-dir", str(prepared_data / "manifests"), "--data-dir", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", [str(script), *options])
+    for seconds, told in ((10**10, False), (1, True)):
+        os.utime(tmp_path / "lang_char" / "tokens.txt", (seconds, seconds))
+        with pytest.raises(SystemExit) as stopped:
+            runpy.run_path(str(script), run_name="__main__")
+        assert stopped.value.code == 0
+        assert ("lang_char is older than the manifests" in caplog.text) == told

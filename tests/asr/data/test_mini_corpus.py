@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 import sys
 from itertools import pairwise
@@ -12,6 +13,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wfst_entropy.asr.data import mini_corpus
 from wfst_entropy.asr.data.errors import DataError, MissingDependencyError
 from wfst_entropy.asr.data.espeak import Espeak, SpeechEvent
 from wfst_entropy.asr.data.mini_corpus import (
@@ -160,6 +162,17 @@ def test_the_synthesiser_tells_words_and_phonemes() -> None:
     assert [text[e.text_position :][: e.length] for e in words] == ["behold", "the", "city"]
     assert all(0 <= e.sample <= len(samples) for e in events)
     assert sum(e.kind == "phoneme" for e in events) > 8
+
+
+def test_a_full_disk_is_named_with_the_file(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(-99, 99, 16000, dtype=np.int16)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(OSError, match=r"a.flac: cannot be written: "):
+            mini_corpus._write_flac(tmp_path / "a.flac", noise)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_an_unknown_voice_is_named() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+import resource
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from wfst_entropy.asr.data.errors import DataError
 from wfst_entropy.asr.data.prepare_lang import prepare_lang
 from wfst_entropy.asr.data.tokenizer import BpeTokenizer, CharTokenizer, Tokenizer, load_tokenizer
+from wfst_entropy.fsa.errors import FileWriteError
 from wfst_entropy.lang import LangDir
 
 TEXTS = ["THE DAY CAME", "AND IT WAS SO", "HE WENT UP TO THE CITY", "THE KING'S WAY"]
@@ -111,6 +113,17 @@ def test_reserved_words_are_refused(tmp_path: Path) -> None:
 def test_a_folder_that_exists_is_kept(lang_dir: Path) -> None:
     with pytest.raises(FileExistsError, match="delete it to make it again"):
         prepare_lang(TEXTS, lang_dir)
+
+
+def test_a_full_disk_is_named_and_leaves_no_folder(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20, hard))
+    try:
+        with pytest.raises(FileWriteError, match=r"tokens.txt: cannot be written: .*Make room"):
+            prepare_lang(["THE LAND"], tmp_path / "lang_char")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_damaged_model_is_named(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ between them are interpolated in proportion to their letters.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import random
 import shutil
@@ -333,8 +334,8 @@ def _speak_share(job: _Job) -> Iterator[float]:
             transcripts.append(f"{utterance} {clause}\n")
             times.append(json.dumps({"id": utterance, **words}) + "\n")
             clause = next(pending, None)
-        (folder / f"{name}.trans.txt").write_text("".join(transcripts), encoding="utf-8")
-        (folder / f"{name}.words.jsonl").write_text("".join(times), encoding="utf-8")
+        _write(folder / f"{name}.trans.txt", "".join(transcripts).encode("utf-8"))
+        _write(folder / f"{name}.words.jsonl", "".join(times).encode("utf-8"))
         total += seconds
         yield seconds
 
@@ -342,7 +343,18 @@ def _speak_share(job: _Job) -> Iterator[float]:
 def _write_flac(path: Path, samples: np.ndarray) -> None:
     import soundfile
 
-    soundfile.write(path, samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+    # Through memory: libsndfile does not tell why a file could not be written.
+    buffer = io.BytesIO()
+    soundfile.write(buffer, samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+    _write(path, buffer.getvalue())
+
+
+def _write(path: Path, content: bytes) -> None:
+    # In place: the folder of an unfinished part has another name.
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise OSError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 def _speak(

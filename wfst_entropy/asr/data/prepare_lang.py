@@ -68,6 +68,7 @@ def prepare_lang(
     Raises:
       DataError: there is no word, or the number of pieces does not fit.
       FileExistsError: the folder exists.
+      FileWriteError: a file cannot be written, for example because the disk is full.
     """
     lang_dir = Path(lang_dir)
     if lang_dir.exists():
@@ -108,4 +109,5 @@ def _write_table(path: Path, symbols: Sequence[str]) -> None:
 
 
 def _write_lines(path: Path, lines: Sequence[str]) -> None:
-    path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    with replacing(path) as file:
+        file.write("".join(line + "\n" for line in lines).encode("utf-8"))

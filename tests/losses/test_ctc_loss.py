@@ -187,6 +187,16 @@ def test_backward_twice_over_a_retained_graph(engine):
     assert torch.equal(first[0], second[0])
 
 
+def test_buffers_of_labels_and_lengths_may_be_filled_anew_before_the_backward_call(engine):
+    scores, *batch = random_batch()
+    wanted = gradients(ctc_alignment(scores, *batch), scores)
+    buffers = [tensor.numpy().copy() for tensor in batch]  # autograd cannot see writes to these
+    out = ctc_alignment(scores, *map(torch.from_numpy, buffers))
+    for buffer in buffers:
+        buffer[:] = 10**9
+    assert torch.equal(gradients(out, scores), wanted)
+
+
 def test_no_gradient_wanted(engine):
     scores, *batch = random_batch()
     with torch.no_grad():

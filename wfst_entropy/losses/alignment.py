@@ -39,8 +39,17 @@ def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
         raise FsaValueError(f"{name}: must be one of {wanted}, got {value!r}")
 
 
-def as_lengths(name: str, lengths: Any, num_utterances: int, longest: int, axis: str) -> Tensor:
-    """Returns lengths as int64 (N,) on the CPU.
+def as_lengths(
+    name: str, lengths: Any, num_utterances: int, longest: int | None = None, axis: str = ""
+) -> Tensor:
+    """Returns lengths as int64 (N,) on the CPU: a copy, which the caller's buffer cannot change.
+
+    Args:
+        name: of the argument, for messages.
+        lengths: integers (N,).
+        num_utterances: N.
+        longest: the largest length allowed, if there is one.
+        axis: what ``longest`` is, for messages.
 
     Raises:
         FsaTypeError: for numbers that are not integers.
@@ -54,13 +63,13 @@ def as_lengths(name: str, lengths: Any, num_utterances: int, longest: int, axis:
             f"{name}: must have shape ({num_utterances},), one number for each utterance, "
             f"got {tuple(tensor.shape)}"
         )
-    tensor = tensor.to("cpu", torch.int64)
-    wrong = (tensor < 0) | (tensor > longest)
+    tensor = tensor.detach().to("cpu", torch.int64, copy=True)
+    wrong = tensor < 0 if longest is None else (tensor < 0) | (tensor > longest)
     if bool(wrong.any()):
         n = int(wrong.nonzero()[0])
+        need = "that is not negative" if longest is None else f"in 0..{longest}, the {axis}"
         raise FsaValueError(
-            f"{name}[{n}] = {int(tensor[n])}: utterance {n} must have a length in 0..{longest}, "
-            f"the {axis}"
+            f"{name}[{n}] = {int(tensor[n])}: utterance {n} must have a length {need}"
         )
     return tensor
 

@@ -47,8 +47,9 @@ def ctc_alignment(
     ``_native.disabled()``, vectorised torch computes in float64 and can be differentiated twice.
 
     Args:
-        log_probs: (N, T, C) scores in nats, float32 or float64 (half precision is computed in
-            float32). They need not be normalised; -inf and masks below -2**26 mean "never".
+        log_probs: (N, T, C) scores in nats, float32 or float64 (half precision is computed, and
+            returned, in float32). They need not be normalised; -inf and masks below -2**26 mean
+            "never".
         targets: (N, U) padded, or (sum of target_lengths,) concatenated; integers other than blank.
         input_lengths: (N,) frames of each utterance.
         target_lengths: (N,) labels of each utterance. An empty transcript is the all-blank path.
@@ -243,7 +244,9 @@ def _checked(
                 f"target_lengths: sum to {int(counts.sum())}, but the concatenated targets have "
                 f"{longest} labels"
             )
-    flat = targets.detach().to("cpu", torch.int64).flatten()
+    # A copy: what was checked here must still hold in the backward call, when the caller may have
+    # filled the buffer that the targets came from (a NumPy array, say) with other labels.
+    flat = targets.detach().to("cpu", torch.int64, copy=True).flatten()
     _check_labels(flat, offsets, counts, blank, num_symbols)
     if log_probs.dtype not in (torch.float32, torch.float64):
         log_probs = log_probs.float()
@@ -254,16 +257,17 @@ def _check_labels(
     flat: Tensor, offsets: Tensor, counts: Tensor, blank: int, num_symbols: int
 ) -> None:
     """Refuses labels that are blank or not in the vocabulary; labels beyond a length are free."""
-    wrong = (flat < 0) | (flat >= num_symbols) | (flat == blank)
-    for i in wrong.nonzero().flatten().tolist():
-        n = int(((offsets <= i) & (i < offsets + counts)).nonzero().flatten()[:1].sum())
-        u = i - int(offsets[n])
-        if 0 <= u < int(counts[n]):
-            what = "the blank" if int(flat[i]) == blank else "outside the vocabulary"
-            raise FsaValueError(
-                f"targets: utterance {n}, position {u} is {int(flat[i])}, {what}; labels must lie "
-                f"in 0..{num_symbols - 1} and differ from blank ({blank})"
-            )
+    utterance = torch.repeat_interleave(torch.arange(counts.numel()), counts)
+    position = torch.arange(utterance.numel()) - (counts.cumsum(0) - counts)[utterance]
+    labels = flat[offsets[utterance] + position]
+    wrong = (labels < 0) | (labels >= num_symbols) | (labels == blank)
+    for i in wrong.nonzero().flatten().tolist()[:1]:
+        label = int(labels[i])
+        what = "the blank" if label == blank else "outside the vocabulary"
+        raise FsaValueError(
+            f"targets: utterance {int(utterance[i])}, position {int(position[i])} is {label}, "
+            f"{what}; labels must lie in 0..{num_symbols - 1} and differ from blank ({blank})"
+        )
 
 
 def _alignment(batch: _Batch, kind: str, entropy: bool = True) -> Alignment:

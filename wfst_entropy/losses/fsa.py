@@ -74,14 +74,14 @@ def fsa_alignment(
     check_graph(graph, dense)
     lengths = dense.lengths
     if target_lengths is not None:
-        labels = as_lengths("target_lengths", target_lengths, dense.num_seqs, 2**62, "labels")
+        labels = as_lengths("target_lengths", target_lengths, dense.num_seqs)
     elif kind == "per_label":
         raise FsaValueError(
             'target_lengths: kind="per_label" needs the number of labels of each sequence'
         )
     else:
         labels = lengths
-    if _native.can_run(dense.scores) and graph.device.type == "cpu":
+    if _native.can_run(dense.scores):
         nll, entropy, valid = _native_alignment(graph, dense)
     else:
         semiring = ConditionalEntropySemiring()
@@ -131,7 +131,7 @@ def fsa_loss(
     check_choice("reduction", reduction, REDUCTIONS)
     alignment = fsa_alignment(graph, dense, kind, target_lengths)
     if target_lengths is not None:
-        counts = as_lengths("target_lengths", target_lengths, dense.num_seqs, 2**62, "labels")
+        counts = as_lengths("target_lengths", target_lengths, dense.num_seqs)
     elif reduction == "mean":
         raise FsaValueError(
             'target_lengths: reduction="mean" divides by the number of labels of each sequence; '

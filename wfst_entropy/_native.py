@@ -209,23 +209,8 @@ def ctc_forward(batch: CtcBatch, *, entropy: bool, save: bool) -> Forward:
         save: whether a call of `ctc_backward` will follow.
     """
     n, dtype = batch.log_probs.shape[0], batch.log_probs.dtype
-    offsets = torch.zeros(n, dtype=torch.int64)
-    size = _kernel("ctc_workspace")(
-        n,
-        batch.input_lengths.data_ptr(),
-        batch.target_lengths.data_ptr(),
-        entropy,
-        offsets.data_ptr(),
-    )
-    result = Forward(
-        nll=torch.zeros(n, dtype=torch.float64),
-        entropy=torch.zeros(n, dtype=torch.float64),
-        path_count=torch.zeros(n, dtype=torch.uint8),
-        bad_frame=torch.full((n,), -1),
-        bad_symbol=torch.full((n,), -1),
-        cells=torch.empty(size if save else 0, dtype=dtype),
-        cell_offsets=offsets,
-    )
+    size, offsets = batch.workspace(entropy)
+    result = Forward.empty(n, size if save else 0, dtype, offsets)
     _kernel("ctc_forward", dtype)(
         batch.native(offsets),
         result.cells.data_ptr() if save else 0,
@@ -283,8 +268,7 @@ class DenseIntersection:
     """The inputs of the kernels for graphs against frame scores, checked and kept alive.
 
     Args:
-        arcs: (A, 3) int32, as in `Fsa.arcs`. Labels must lie in -1..C-1 and states in their own
-            graph: the caller checks them.
+        arcs: (A, 3) int32, as in `Fsa.arcs`.
         graph_scores: (A,) in the dtype of ``scores``.
         state_splits: (G + 1,) int64, the states of each graph.
         arc_splits: (G + 1,) int64, the arcs of each graph. One graph is shared by all sequences.
@@ -305,7 +289,7 @@ class DenseIntersection:
         start_frames: Tensor,
         lengths: Tensor,
     ) -> None:
-        n, num_frames, _ = scores.shape
+        n, num_frames, num_symbols = scores.shape
         num_arcs, graphs, s = arcs.shape[0], state_splits.numel() - 1, lengths.numel()
         self.scores = scores if scores.stride(2) == 1 else scores.contiguous()
         self.arcs = _check(arcs, "arcs", torch.int32, (num_arcs, 3))
@@ -317,10 +301,25 @@ class DenseIntersection:
         self.lengths = _check(lengths, "lengths", torch.int64, (s,))
         if graphs not in (1, s) or int(self.arc_splits[-1]) != num_arcs:
             raise ValueError(f"arc_splits: need 1 or {s} graphs with {num_arcs} arcs in all")
+        self._check_arcs(num_symbols)
         inside = (self.utterances >= 0) & (self.utterances < n) & (self.start_frames >= 0)
         inside &= (self.lengths >= 0) & (self.start_frames + self.lengths <= num_frames)
         if not bool(inside.all()):
             raise ValueError(f"lengths: sequences must lie inside {n} utterances of {num_frames}")
+
+    def _check_arcs(self, num_symbols: int) -> None:
+        # An Fsa checks its arcs when it is made, but its tensors can be written to afterwards.
+        num_states, num_arcs = self.state_splits.diff(), self.arc_splits.diff()
+        if int(self.arc_splits[0]) != 0 or bool(((num_states < 0) | (num_arcs < 0)).any()):
+            raise ValueError("state_splits, arc_splits: must start at 0 and never fall")
+        states, labels = self.arcs[:, :2], self.arcs[:, 2]
+        beyond = num_states.repeat_interleave(num_arcs)[:, None]
+        inside = bool(((states >= 0) & (states < beyond)).all())
+        if not inside or bool(((labels < -1) | (labels >= num_symbols)).any()):
+            raise ValueError(
+                "arcs: states must lie in their own graph and labels in "
+                f"-1..{num_symbols - 1}; make a new Fsa instead of writing to fsa.arcs"
+            )
 
     def workspace(self) -> tuple[int, Tensor]:
         """Returns the number of values of all saved cells, and where each sequence's begin."""

@@ -164,6 +164,16 @@ def test_sequences_may_share_and_overlap_in_an_utterance(engine):
     torch.testing.assert_close(grad, gradients(joint, scores, graph.scores))
 
 
+def test_a_segment_that_truncation_leaves_empty(engine):
+    scores = torch.randn(2, 6, 2).requires_grad_()
+    dense = DenseFsaVec(scores, torch.tensor([[0, 7, 1], [1, 5, 2]]), allow_truncate=2)
+    graph = Fsa.from_str("0 0 0 0\n0 1 1 0\n0 2 -1 -0.5\n1 2 -1 0\n2")
+    out = fsa_alignment(graph, dense)
+    assert out.valid.all() and out.nll[0] == 0.5 and out.entropy[0] == 0
+    grad = gradients(out, scores)[0]
+    assert not grad[0].any() and grad[1].count_nonzero() == 2  # both symbols of its last frame
+
+
 def test_what_is_beyond_the_lengths_or_unused_is_never_read(engine):
     scores, _, lengths, _, graph = ctc_batch()
     graph = graph[:3]
@@ -252,6 +262,19 @@ def test_lattice_fused_and_kernel_agree_on_random_graphs():
         torch.testing.assert_close(gradients(out, scores, graph.scores), lattice)
 
 
+@pytest.mark.skipif(not _native.is_available(), reason=_native.why_not())
+@pytest.mark.parametrize(
+    ("column", "value"), [(0, 10**9), (0, -1), (1, 10**9), (1, -1), (1, 2), (2, -2), (2, 4)]
+)
+def test_arcs_overwritten_after_their_check_do_not_reach_the_kernel(column, value):
+    graph = Fsa.from_fsas([Fsa.from_str("0 1 1 0\n1 2 -1 0\n2"), Fsa.from_str("0 1 -1 0\n1")])
+    dense = DenseFsaVec.from_lengths(torch.zeros(2, 1, 4), torch.tensor([1, 0]))
+    assert fsa_alignment(graph, dense).valid.all()
+    graph.arcs[2, column] = value  # of the second graph, which has two states
+    with pytest.raises(ValueError, match=r"label|states must lie in their own graph"):
+        fsa_alignment(graph, dense)
+
+
 def test_errors_name_the_place(engine):
     scores, _, lengths, _, graph = ctc_batch()
     dense = DenseFsaVec.from_lengths(scores, lengths)
@@ -274,5 +297,6 @@ def test_errors_name_the_place(engine):
         fsa_alignment(graph, dense, kind="per_label")
     with pytest.raises(FsaValueError, match='target_lengths: reduction="mean" divides'):
         fsa_loss(graph, dense)
-    with pytest.raises(FsaValueError, match=r"target_lengths\[2\] = -1"):
+    message = r"target_lengths\[2\] = -1: utterance 2 must have a length that is not negative"
+    with pytest.raises(FsaValueError, match=message):
         fsa_loss(graph, dense, [1, 1, -1, 1])

@@ -47,6 +47,7 @@ def test_truncation():
         DenseFsaVec(scores, segments, allow_truncate=1)
     assert DenseFsaVec(scores, segments, allow_truncate=2).lengths.tolist() == [4]
     beyond = DenseFsaVec(scores, torch.tensor([[0, 7, 1]]), allow_truncate=2)
+    assert beyond.start_frames.tolist() == [6]
     assert beyond.lengths.tolist() == [0] and beyond[0].shape == (0, 4)
 
 

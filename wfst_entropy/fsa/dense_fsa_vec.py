@@ -76,7 +76,7 @@ class DenseFsaVec:
             _refuse(wrong, segments, need)
         self.scores = log_probs
         self.utterances = utterances
-        self.start_frames = starts
+        self.start_frames = starts.clamp(max=num_frames)
         self.lengths = torch.minimum(lengths, (num_frames - starts).clamp(min=0))
 
     @classmethod

@@ -248,7 +248,8 @@ def test_saving_round_trips(random_fsa, seed, vector):
 
 def test_pickle_and_deepcopy_keep_requires_grad_and_any_object():
     leaf = torch.zeros(1, requires_grad=True)
-    fsa = Fsa.from_arcs([[0, 1, -1]], leaf * 2, thing=Fsa, weights=leaf * 3)
+    words = RaggedTensor(RaggedShape(torch.tensor([0, 1])), leaf * 4)
+    fsa = Fsa.from_arcs([[0, 1, -1]], leaf * 2, thing=Fsa, weights=leaf * 3, words=words)
     for again in (pickle.loads(pickle.dumps(fsa)), copy.deepcopy(fsa), copy.copy(fsa)):
         assert again.thing is Fsa
         assert again.requires_grad and again.scores.is_leaf
@@ -286,6 +287,7 @@ def test_a_broken_dict_is_refused():
         ([[2, 1, 1]], 3, r"arc 0 .*no arc may leave the final state"),
         ([[1, 2, -1], [0, 1, 1]], None, r"are the arcs ordered by source\?"),
         ([[5, 1, 1]], 3, r"arc 0 \(5, 1, 1\) leaves a state outside 0 to 2"),
+        ([[0, 1, 2**32 + 5], [1, 2, -1]], None, r"arc 0, column 2 is 4294967301, .* not fit int32"),
         ([], 1, r"has 1 state; an FSA has a start and a final state"),
     ],
 )

@@ -494,6 +494,5 @@ def _unpickle(
     return cls(shape, arcs, scores, **attributes)
 
 
-# So that torch.load(weights_only=True) reads a pickled Fsa too; torch < 2.4 reads as_dict's only.
-if hasattr(torch.serialization, "add_safe_globals"):
-    torch.serialization.add_safe_globals([Fsa, RaggedShape, RaggedTensor, _unpickle])
+# So that torch.load(weights_only=True) reads a pickled Fsa too.
+torch.serialization.add_safe_globals([Fsa, RaggedShape, RaggedTensor, _unpickle])

@@ -100,16 +100,22 @@ def shape_of_arcs(arcs: Tensor, num_states: int | None) -> RaggedShape:
 
     Raises:
       FsaTypeError: not integers, or not three columns.
-      FsaValueError: a source that is not a state.
+      FsaValueError: a source that is not a state, or a number that does not fit int32.
     """
     if arcs.is_floating_point() or arcs.dim() != 2 or arcs.shape[1] != 3:
         raise FsaTypeError(
             "arcs: must be integers (num_arcs, 3) = source, destination, label, got "
             f"{_describe(arcs)}."
         )
+    wide = arcs.to(torch.int64)
+    for arc, column in torch.nonzero((wide >= 2**31) | (wide < -(2**31))).tolist()[:1]:
+        raise FsaValueError(
+            f"arcs: arc {arc}, column {column} is {int(wide[arc, column])}, which does not fit "
+            "int32; states and labels must be smaller than 2**31."
+        )
     if num_states is None:
         num_states = int(arcs[:, :2].max()) + 1 if arcs.shape[0] else 0
-    sources = arcs[:, 0].to(torch.int64)
+    sources = wide[:, 0]
     outside = torch.nonzero((sources < 0) | (sources >= num_states))
     if outside.numel():
         arc = int(outside[0])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from wfst_entropy.fsa import arc_attributes
 from wfst_entropy.fsa.errors import FsaFormatError, FsaTypeError
 from wfst_entropy.fsa.ragged import RaggedShape, RaggedTensor
 
@@ -28,10 +29,7 @@ _FIELDS: dict[str, type] = {
 def state(fsa: Fsa) -> tuple[RaggedShape, Tensor, Tensor, dict[str, Any]]:
     """Shape, arcs, scores and attributes; the scores a leaf that keeps only `requires_grad`."""
     scores = fsa.scores.detach().requires_grad_(fsa.requires_grad)
-    attributes = {
-        name: value.detach() if isinstance(value, Tensor) else value
-        for name, value in fsa.attributes.items()
-    }
+    attributes = {name: arc_attributes.detach(value) for name, value in fsa.attributes.items()}
     return fsa.shape, fsa.arcs, scores, attributes
 
 
@@ -46,7 +44,7 @@ def to_dict(fsa: Fsa) -> dict[str, Any]:
             tensors[name] = value
         elif isinstance(value, RaggedTensor):
             splits = _row_splits(value.shape)
-            ragged[name] = {"row_splits": splits, "values": value.values.detach()}
+            ragged[name] = {"row_splits": splits, "values": value.values}
         else:
             _check_plain(name, value)
             others[name] = value

@@ -235,6 +235,12 @@ def test_output_beam_keeps_what_is_close_to_the_best_path():
     assert sizes == sorted(sizes) and sizes[0] == 9 + 7 and sizes[1] < sizes[-1] == full.num_arcs
 
 
+@pytest.mark.parametrize("beam", [-1.0, math.nan])
+def test_output_beam_must_not_be_negative(beam):
+    with pytest.raises(FsaValueError, match=f"output_beam: must be at least 0 nats, got {beam}"):
+        intersect_dense(GRAPH, dense_batch()[1], output_beam=beam)
+
+
 def test_segments_and_padding():
     scores, _ = dense_batch((6, 6))
     dirty = scores.detach().clone()

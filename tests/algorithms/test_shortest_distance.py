@@ -351,6 +351,8 @@ def test_bad_scores_are_named():
             get_tot_scores(fsa, scores=scores)
     with pytest.raises(FsaValueError, match=r"shape \(3,\), one per arc, got .*float32 \(2,\)"):
         get_tot_scores(fsa, scores=torch.zeros(2))
+    with pytest.raises(FsaTypeError, match=r"scores: must be a tensor \(3,\), .* got list"):
+        get_tot_scores(fsa, scores=[0.0, 0.0, 0.0])
     with pytest.raises(FsaValueError, match=r"at \[2\].*ConditionalEntropySemiring"):
         get_tot_scores(fsa, LogEntropySemiring(), scores=torch.tensor([0.0, -1.0, 0.5]))
     with pytest.raises(FsaTypeError, match=r"pass scores=\(student, teacher\)"):

@@ -130,6 +130,9 @@ def test_errors():
         forced_align(log_probs, torch.tensor([1, 2]), torch.tensor([3]), one)
     with pytest.raises(DecodingError, match=r"targets \(1, 1\) cannot hold target_lengths \[2\]"):
         forced_align(log_probs, torch.tensor([[1]]), torch.tensor([3]), torch.tensor([2]))
+    for lengths in (torch.tensor([-1]), torch.tensor([0.5])):
+        with pytest.raises(DecodingError, match="target_lengths must be integers of at least 0"):
+            forced_align(log_probs, torch.tensor([[1, 2]]), torch.tensor([3]), lengths)
     log_probs[0, 1, 1] = float("nan")
     with pytest.raises(FsaError, match=r"(?i)nan"):
         forced_align(log_probs, one[None], torch.tensor([3]), one)

@@ -51,7 +51,8 @@ def intersect_dense(
 
     Raises:
         FsaValueError: the number of FSAs is neither 1 nor that of the sequences, a label is not in
-            the vocabulary, devices differ, or a score that is read is NaN or above 2**26.
+            the vocabulary, devices differ, a score that is read is NaN or above 2**26, or
+            ``output_beam`` is negative.
         FsaRuntimeError: the lattice outgrows ``max_states`` or ``max_arcs``.
 
     Source: exact form of the frame-synchronous intersection of k2 (``intersect_dense``).
@@ -62,7 +63,11 @@ def intersect_dense(
     >>> lattice.labels.tolist(), lattice.frame_idx.tolist()
     ([0, 1, 1, 1, -1], [0, 0, 1, 1, 2])
     """
-    pairing = _Pairing.make(a_fsas, b_fsas)
+    if not output_beam >= 0:
+        raise FsaValueError(
+            f"output_beam: must be at least 0 nats, got {output_beam}; math.inf keeps every path"
+        )
+    pairing = _Pairing(a_fsas, b_fsas)
     with torch.no_grad():
         frames = _expand(pairing, max_states, max_arcs)
         _score_backward(pairing, frames)
@@ -103,7 +108,7 @@ def intersect_dense_tot_scores(
     >>> intersect_dense_tot_scores(graph, dense).exp()     # .4 * .5 + .6 * .5
     tensor([0.5000])
     """
-    pairing = _Pairing.make(a_fsas, b_fsas)
+    pairing = _Pairing(a_fsas, b_fsas)
     arcs = _all_arcs(pairing)
     dtype = dtype or torch.result_type(a_fsas.scores, b_fsas.scores)
     graph_scores = _without_masks(a_fsas.scores.to(dtype))[arcs.arc]
@@ -182,6 +187,7 @@ class _Pairing:
     """Which sequence has which graph: states are numbered over all sequences."""
 
     def __init__(self, a_fsas: Fsa, b_fsas: DenseFsaVec) -> None:
+        check_graph(a_fsas, b_fsas)
         self.a_fsas, self.b_fsas = a_fsas, b_fsas
         self.num_sequences = b_fsas.num_seqs
         self.shared = a_fsas.num_fsas == 1
@@ -192,11 +198,6 @@ class _Pairing:
         self.src, self.dst = a_fsas.src_states(), a_fsas.dst_states()
         self.starts = self._per_sequence(a_fsas.start_states())
         self.finals = self._per_sequence(a_fsas.final_states())
-
-    @classmethod
-    def make(cls, a_fsas: Fsa, b_fsas: DenseFsaVec) -> _Pairing:
-        check_graph(a_fsas, b_fsas)
-        return cls(a_fsas, b_fsas)
 
     def _per_sequence(self, states: Tensor) -> Tensor:
         if not self.shared:

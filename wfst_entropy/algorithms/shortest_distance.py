@@ -170,7 +170,12 @@ def _arc_weights(fsas: Fsa, semiring: Semiring, scores: Any) -> Value:
         raise FsaTypeError(f"scores (one per arc): {error}") from error
 
 
-def _check_scores(fsas: Fsa, scores: Tensor) -> None:
+def _check_scores(fsas: Fsa, scores: Any) -> None:
+    if not isinstance(scores, Tensor):
+        raise FsaTypeError(
+            f"scores: must be a tensor ({fsas.num_arcs},), one number per arc, or the tuple of "
+            f"tensors that the semiring takes, got {type(scores).__name__}"
+        )
     if scores.shape != (fsas.num_arcs,) or not scores.is_floating_point():
         raise FsaValueError(
             f"scores: must be floating point of shape ({fsas.num_arcs},), one per arc, got "

@@ -68,7 +68,11 @@ class ForcedAlignment(NamedTuple):
 
 def _target_lists(targets: Tensor, target_lengths: Tensor) -> list[list[int]]:
     """Targets as lists, from padded (N, U) or concatenated (sum U,)."""
-    lengths = [int(n) for n in target_lengths.tolist()]
+    lengths = target_lengths.tolist()
+    if target_lengths.is_floating_point() or min(lengths, default=0) < 0:
+        raise DecodingError(
+            f"forced_align: target_lengths must be integers of at least 0, got {lengths}."
+        )
     if targets.dim() == 2:
         if len(targets) != len(lengths) or max(lengths, default=0) > targets.shape[1]:
             raise DecodingError(

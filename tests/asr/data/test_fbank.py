@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from lhotse import Fbank, FbankConfig, LilcomChunkyWriter
+from lhotse import Fbank, FbankConfig, LilcomChunkyWriter, MonoCut
 
 from wfst_entropy.asr.data import fbank
 from wfst_entropy.asr.data.errors import DataError, MissingDependencyError
@@ -129,6 +129,47 @@ def test_a_full_disk_is_named_and_leaves_nothing_half(
     monkeypatch.undo()
     assert compute_fbank(manifests, folder, "dev-clean-2", num_jobs=1).skipped
     assert not compute_fbank(manifests, folder, "train-clean-5", num_jobs=1).skipped
+
+
+def test_an_interrupted_part_goes_on_after_its_last_whole_archive(
+    manifests: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fbank, "_SHARD_SIZE", 5)
+    (tmp_path / "corpus/LibriSpeech/train-clean-5/10/1/10-1-0001.flac").unlink()
+    folders = [tmp_path / name for name in ("whole", "interrupted")]
+    compute_fbank(manifests, folders[0], "train-clean-5", num_jobs=1)
+    extracted: list[str] = []
+    real = fbank._extract
+
+    def extract(extractor: Fbank, cut: MonoCut) -> np.ndarray | str:
+        extracted.append(cut.id)
+        if len(extracted) == 8:
+            raise KeyboardInterrupt
+        return real(extractor, cut)
+
+    monkeypatch.setattr(fbank, "_extract", extract)
+    with pytest.raises(KeyboardInterrupt):
+        compute_fbank(manifests, folders[1], "train-clean-5", num_jobs=1)
+    compute_fbank(manifests, folders[1], "train-clean-5", num_jobs=1)
+    assert extracted[8:] == extracted[5:7] + extracted[10:]
+    assert len(extracted) == 8 + 12 - 5
+    # as if it had never been interrupted
+    for pattern in ("librispeech_feats_train-clean-5/*", "excluded_train-clean-5.tsv"):
+        files = [sorted(folder.glob(pattern)) for folder in folders]
+        assert [p.name for p in files[0]] == [p.name for p in files[1]]
+        assert [p.read_bytes() for p in files[0]] == [p.read_bytes() for p in files[1]]
+    cuts = [
+        [(c.id, c.duration, c.features.storage_key) for c in read_cuts(path)]
+        for path in (f / "librispeech_cuts_train-clean-5.jsonl.gz" for f in folders)
+    ]
+    assert cuts[0] == cuts[1] and len(cuts[0]) == 11
+
+    extracted.clear()  # with other settings nothing is kept
+    folder = tmp_path / "changed"
+    with pytest.raises(KeyboardInterrupt):
+        compute_fbank(manifests, folder, "train-clean-5", num_jobs=1)
+    compute_fbank(manifests, folder, "train-clean-5", num_jobs=1, num_mel_bins=40)
+    assert len(extracted) == 8 + 12
 
 
 def test_missing_manifests_name_the_stage(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from lhotse import MonoCut, SupervisionSegment
 from wfst_entropy.asr.data.errors import DataError
 from wfst_entropy.asr.data.filters import min_num_frames, usable_cuts, why_unusable
 from wfst_entropy.asr.data.manifests import Excluded
+from wfst_entropy.topologies import ctc
 
 
 def encode(text: str) -> list[int]:
@@ -37,6 +38,7 @@ def test_the_bound_is_torchs(labels: list[int], num_frames: int) -> None:
         reduction="sum",
     )
     assert bool(loss.isfinite()) == (num_frames >= min_num_frames(labels))
+    assert min_num_frames(labels) == int(ctc.min_num_frames([labels]))
 
 
 def test_the_limit_is_exact() -> None:

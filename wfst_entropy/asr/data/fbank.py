@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import importlib
+import json
 import logging
 import random
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -32,12 +33,15 @@ from wfst_entropy.asr.data.manifests import (
     write_jsonl,
 )
 from wfst_entropy.asr.data.processes import process_context
+from wfst_entropy.fsa.atomic_file import replacing
 
 SAMPLING_RATE = 16000
 FRAME_SHIFT = 0.01
 SPEEDS = (0.9, 1.1)
 # Cuts per archive: small enough for a smooth progress bar and an even load of the processes.
 _SHARD_SIZE = 500
+# Folder beside unfinished archives that tells which of them are whole.
+_NOTES = "notes"
 
 ExtractorName = Literal["lhotse", "kaldi-native-fbank", "kaldifeat", "torchaudio"]
 
@@ -155,8 +159,9 @@ def compute_fbank(
     """Writes the features of a part and `librispeech_cuts_{part}.jsonl.gz`.
 
     The features lie in `librispeech_feats_{part}/*.lca`. Nothing is visible under the final names
-    until the part is whole. The result does not depend on `num_jobs`. An utterance that fails is
-    left out and listed in `excluded_{part}.tsv`.
+    until the part is whole; a part that was interrupted goes on after its last whole archive. The
+    result does not depend on `num_jobs`. An utterance that fails is left out and listed in
+    `excluded_{part}.tsv`.
 
     Args:
       manifest_dir: holds the recordings and supervisions, or the cuts, of the part.
@@ -188,8 +193,13 @@ def compute_fbank(
     cuts = _source_cuts(sources, perturb_speed)
     archive_dir = output_dir / f"{PREFIX}_feats_{part}"
     unfinished_dir = output_dir / f".{archive_dir.name}.unfinished"
-    shutil.rmtree(unfinished_dir, ignore_errors=True)
-    unfinished_dir.mkdir()
+    settings = {
+        "extractor": [extractor, num_mel_bins],
+        "perturb_speed": perturb_speed,
+        "shard_size": _SHARD_SIZE,
+        "sources": {path.name: path.stat().st_mtime_ns for path in sources},
+    }
+    _go_on_or_clear(unfinished_dir, settings)
     shards = [
         _Shard(
             cuts[start : start + _SHARD_SIZE],
@@ -212,9 +222,22 @@ def compute_fbank(
     if perturb_speed:
         random.Random(seed).shuffle(done)
     shutil.rmtree(archive_dir, ignore_errors=True)
+    shutil.rmtree(unfinished_dir / _NOTES)
     unfinished_dir.replace(archive_dir)
     write_jsonl(cuts_file, done)
     return PartSummary(part, len(done), sum(cut["duration"] for cut in done), len(excluded))
+
+
+def _go_on_or_clear(unfinished_dir: Path, settings: dict[str, Any]) -> None:
+    """Keeps the archives of an interrupted run with the same settings, deletes those of another."""
+    note = unfinished_dir / _NOTES / "settings.json"
+    text = json.dumps(settings)
+    if note.is_file() and note.read_text(encoding="utf-8") == text:
+        return
+    shutil.rmtree(unfinished_dir, ignore_errors=True)
+    note.parent.mkdir(parents=True)
+    with replacing(note) as file:
+        file.write(text.encode("utf-8"))
 
 
 @dataclass(frozen=True)
@@ -226,6 +249,11 @@ class _Shard:
     final_dir: Path
     extractor: ExtractorName
     num_mel_bins: int
+
+    @property
+    def note(self) -> Path:
+        """What is known of the archive; where it is, the archive is whole."""
+        return self.archive.parent / _NOTES / f"{self.archive.stem}.json"
 
 
 def _existing(
@@ -335,6 +363,18 @@ def _run_shards(
 
 
 def _compute_shard(shard: _Shard) -> tuple[list[dict[str, Any]], list[Excluded]]:
+    """Writes an archive, unless it is there already; returns its cuts and what was left out."""
+    if shard.note.is_file():
+        known = json.loads(shard.note.read_text(encoding="utf-8"))
+        return known["done"], [Excluded(**item) for item in known["excluded"]]
+    done, excluded = _write_archive(shard)
+    with replacing(shard.note) as file:
+        content = {"done": done, "excluded": [asdict(item) for item in excluded]}
+        file.write(json.dumps(content).encode("utf-8"))
+    return done, excluded
+
+
+def _write_archive(shard: _Shard) -> tuple[list[dict[str, Any]], list[Excluded]]:
     extractor = make_extractor(shard.extractor, shard.num_mel_bins)
     done: list[dict[str, Any]] = []
     excluded: list[Excluded] = []
@@ -371,7 +411,7 @@ def _compute_shard(shard: _Shard) -> tuple[list[dict[str, Any]], list[Excluded]]
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise OSError(
                 error.errno,
-                "the disk is full; free some space and run the stage again (whole parts are kept)",
+                "the disk is full; free some space and run the stage again (it goes on from here)",
                 str(shard.archive),
             ) from error
         raise

@@ -14,6 +14,9 @@ from wfst_entropy.fsa.errors import FsaError
 def min_num_frames(labels: Sequence[int]) -> int:
     """The fewest frames that CTC needs: one per label, and a blank between equal neighbours.
 
+    `topologies.ctc.min_num_frames` does this for batches. For one utterance at a time, and all of
+    LibriSpeech, its tensors would take minutes.
+
     >>> min_num_frames([3, 3, 4])
     4
     """

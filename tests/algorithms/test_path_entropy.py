@@ -189,6 +189,14 @@ def test_raw_entropy_underflows_quietly():
     assert path_entropy(fsa).item() == pytest.approx(math.log(2))
 
 
+def test_raw_entropy_overflows_loudly():
+    fsa = Fsa.from_arcs([[0, 1, 1], [1, 2, -1]], torch.tensor([50.0, 60.0]))
+    assert path_entropy(fsa).item() == 0
+    with pytest.raises(FsaValueError, match=r"entropy of utterance 0 overflows, its log Z is 110"):
+        path_entropy(fsa, "raw")
+    assert path_entropy(fsa.to(torch.float64), "raw").item() < -1e40
+
+
 def test_unknown_kind():
     with pytest.raises(FsaValueError, match='kind: must be "conditional" or "raw", got \'mean\''):
         path_entropy(Fsa.from_arcs([[0, 1, -1]]), "mean")

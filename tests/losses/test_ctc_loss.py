@@ -449,6 +449,23 @@ def test_errors_say_what_and_where(engine, arguments, message):
     assert isinstance(caught.value, FsaError)
 
 
+def test_an_empty_batch_has_a_sum_but_no_mean(engine):
+    nothing = (SCORES[:0], TARGETS[:0], [], [])
+    assert ctc_loss(*nothing, reduction="sum") == 0
+    assert ctc_loss(*nothing, reduction="none").shape == (0,)
+    with pytest.raises(FsaValueError, match='reduction="mean": there are no utterances'):
+        ctc_loss(*nothing)
+
+
+def test_a_raw_entropy_beyond_the_numbers_is_an_error(engine):
+    scores = SCORES.clone()
+    scores[1] += 30  # Z = e^(5 * 30) and more; the first utterance is fine
+    message = 'kind="raw": the entropy of utterance 1 overflows, its log Z is 15'
+    with pytest.raises(FsaValueError, match=message):
+        ctc_alignment(scores, TARGETS, [5, 5], [2, 2], kind="raw")
+    assert ctc_alignment(scores.double(), TARGETS, [5, 5], [2, 2], kind="raw").entropy[1] < -1e60
+
+
 def test_errors_of_options_and_dtypes(engine):
     good = (SCORES, TARGETS, [5, 5], [2, 2])
     with pytest.raises(FsaValueError, match=r"kind: must be one of .*'per_label', got 'per-label'"):

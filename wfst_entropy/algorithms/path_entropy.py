@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from wfst_entropy.algorithms.shortest_distance import get_tot_scores
@@ -36,7 +37,7 @@ def path_entropy(fsas: Fsa, kind: str = "conditional") -> Tensor:
         (the latter for the conditional kind).
 
     Raises:
-        FsaValueError: another kind, or a score that is NaN or +inf.
+        FsaValueError: another kind, a score that is NaN or +inf, or a raw entropy out of range.
         CyclicFsaError: naming a cycle of states.
 
     >>> fsa = Fsa.from_str("0 1 1 -2\n0 1 2 -2\n1 2 -1 0\n2")
@@ -50,8 +51,31 @@ def path_entropy(fsas: Fsa, kind: str = "conditional") -> Tensor:
     scores = fsas.scores if fsas.device.type == "mps" else fsas.scores.double()
     total, entropy = get_tot_scores(fsas, ConditionalEntropySemiring(), scores=scores)
     if kind == "raw":
-        none = total == -float("inf")
-        total = total.masked_fill(none, 0.0)  # keeps 0 * inf out of the gradient
-        entropy = (total.exp() * (entropy - total)).masked_fill(none, 0.0)
+        return raw_entropy(total, entropy, fsas.scores.dtype)
     result: Tensor = entropy.to(fsas.scores.dtype)
     return result
+
+
+def raw_entropy(log_z: Tensor, entropy: Tensor, dtype: torch.dtype) -> Tensor:
+    r"""The raw entropy :math:`H_u = Z (H_c - \log Z)` from the conditional one; differentiable.
+
+    Args:
+        log_z: :math:`\log Z`, (N,); -inf where there is no path, which gives 0.
+        entropy: :math:`H_c` in nats, (N,).
+        dtype: of the result.
+
+    Raises:
+        FsaValueError: Z is so far above 1 that the result is infinite, and its gradient no number.
+
+    >>> raw_entropy(torch.tensor([-2.0, -torch.inf]), torch.tensor([0.5, 0.0]), torch.float32)
+    tensor([0.3383, 0.0000])
+    """
+    none = log_z == -float("inf")
+    log_z = log_z.masked_fill(none, 0.0)  # keeps 0 * inf out of the gradient
+    raw = (log_z.exp() * (entropy - log_z)).masked_fill(none, 0.0).to(dtype)
+    for n in raw.detach().isinf().nonzero().flatten().tolist()[:1]:
+        raise FsaValueError(
+            f'kind="raw": the entropy of utterance {n} overflows, its log Z is {float(log_z[n]):g} '
+            'nats; pass log-probabilities (log_softmax), or use kind="conditional"'
+        )
+    return raw

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from wfst_entropy.algorithms.path_entropy import raw_entropy
 from wfst_entropy.fsa.errors import FsaRuntimeError, FsaTypeError, FsaValueError
 
 KINDS = ("conditional", "raw", "per_frame", "per_label")
@@ -84,7 +85,7 @@ def bad_score(name: str, utterance: int, frame: int, symbol: int, value: float) 
 
 
 def entropy_of_kind(
-    kind: str, nll: Tensor, entropy: Tensor, valid: Tensor, num_frames: Tensor, num_labels: Tensor
+    kind: str, nll: Tensor, entropy: Tensor, num_frames: Tensor, num_labels: Tensor
 ) -> Tensor:
     r"""Turns the conditional entropy :math:`H_c` into the kind asked for; differentiable.
 
@@ -92,8 +93,7 @@ def entropy_of_kind(
     :math:`H_c / U`, with a divisor of at least 1.
     """
     if kind == "raw":
-        log_z = torch.where(valid, -nll, 0.0)
-        return torch.where(valid, log_z.exp() * (entropy - log_z), 0.0)
+        return raw_entropy(-nll, entropy, entropy.dtype)
     if kind == "conditional":
         return entropy
     divisor = num_frames if kind == "per_frame" else num_labels
@@ -111,6 +111,9 @@ def reduce_loss(
     """Returns ``nll - entropy_scale * entropy``, reduced as torch does.
 
     ``"mean"`` divides each utterance's loss by its target length (at least 1) and averages.
+
+    Raises:
+        FsaValueError: the mean of no utterances, which is no number.
     """
     loss = alignment.nll
     if zero_infinity:
@@ -121,6 +124,11 @@ def reduce_loss(
         return loss
     if reduction == "sum":
         return loss.sum()
+    if loss.numel() == 0:
+        raise FsaValueError(
+            'reduction="mean": there are no utterances to average over; skip the empty batch, or '
+            'use reduction="sum"'
+        )
     return (loss / target_lengths.clamp(min=1).to(loss)).mean()
 
 

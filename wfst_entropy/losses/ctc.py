@@ -66,7 +66,7 @@ def ctc_alignment(
     Raises:
         FsaTypeError: for tensors of the wrong dtype.
         FsaValueError: for wrong shapes, lengths or labels, and for a score that is NaN or above
-            2**26; it names the utterance and the position.
+            2**26; it names the utterance and the position. Also for a raw entropy that overflows.
 
     Source: Graves et al. 2006, "Connectionist temporal classification", Eqs. 6 and 7, for the
     likelihood; Liu et al. 2018, "Connectionist temporal classification with maximum entropy
@@ -117,7 +117,7 @@ def ctc_loss(
         A scalar, or (N,) for ``reduction="none"``.
 
     Raises:
-        FsaTypeError, FsaValueError: see `ctc_alignment`.
+        FsaTypeError, FsaValueError: see `ctc_alignment`; also for the mean of an empty batch.
 
     >>> scores = torch.tensor([[[0.5, 0.3, 0.2], [0.4, 0.4, 0.2], [0.6, 0.1, 0.3]]]).log()
     >>> ctc_loss(scores, torch.tensor([[1, 2]]), [3], [2], entropy_scale=0.1)
@@ -281,7 +281,7 @@ def _alignment(batch: _Batch, kind: str, entropy: bool = True) -> Alignment:
     if not entropy:
         return Alignment(nll, conditional, valid)
     lengths = (batch.input_lengths, batch.target_lengths)
-    return Alignment(nll, entropy_of_kind(kind, nll, conditional, valid, *lengths), valid)
+    return Alignment(nll, entropy_of_kind(kind, nll, conditional, *lengths), valid)
 
 
 class _NativeCtc(torch.autograd.Function):

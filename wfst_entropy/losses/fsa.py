@@ -60,7 +60,8 @@ def fsa_alignment(
 
     Raises:
         FsaValueError: a graph does not fit the frame scores (see `intersect_dense`), or a score
-            that is read is NaN or above 2**26; it names the place.
+            that is read is NaN or above 2**26; it names the place. Also for a raw entropy that
+            overflows.
 
     Source: the "Entropy semirings" paper (arXiv 2312.10087), Section 4, for entropies of lattices;
     here in conditional form.
@@ -89,7 +90,7 @@ def fsa_alignment(
         mass, entropy = intersect_dense_tot_scores(graph, dense, semiring, dtype=precise)
         nll, entropy = -mass.to(dense.dtype), entropy.to(dense.dtype)
         valid = nll.detach() < torch.inf
-    return Alignment(nll, entropy_of_kind(kind, nll, entropy, valid, lengths, labels), valid)
+    return Alignment(nll, entropy_of_kind(kind, nll, entropy, lengths, labels), valid)
 
 
 def fsa_loss(
@@ -121,7 +122,8 @@ def fsa_loss(
         A scalar, or (S,) for ``reduction="none"``.
 
     Raises:
-        FsaValueError: see `fsa_alignment`, and for missing ``target_lengths``.
+        FsaValueError: see `fsa_alignment`, and for missing ``target_lengths`` or the mean of an
+            empty batch.
 
     >>> graph = Fsa.from_str("0 0 0 0\n0 1 1 0\n1 1 1 0\n1 2 -1 0\n2")
     >>> dense = DenseFsaVec.from_lengths(torch.zeros(1, 4, 2), torch.tensor([4]))

@@ -31,7 +31,7 @@ from wfst_entropy.asr.data.asr_datamodule import AsrDataModule, DataOptions
 from wfst_entropy.asr.data.tokenizer import load_tokenizer
 from wfst_entropy.asr.environment import environment_json
 from wfst_entropy.asr.models import ModelOptions, build_model
-from wfst_entropy.asr.options import OptionError, from_args, make_parser
+from wfst_entropy.asr.options import OptionError, differences, from_args, make_parser
 from wfst_entropy.asr.training.averaging import update_averaged_model
 from wfst_entropy.asr.training.checkpoint import (
     checkpoint_files,
@@ -113,7 +113,7 @@ def run(process: ProcessRank, config: RunConfig) -> None:
 def prepare(process: ProcessRank, config: RunConfig, log: RunLog) -> Training:
     """Build model, optimiser and data, and go to where the run should go on."""
     options = config.train
-    check_same_model(config)
+    other_batches = check_same_model(config)
     data = AsrDataModule(config.data, config.model.subsampling_factor)
     for subset in ("train", "dev"):  # a missing part is told now, not after the first epoch
         data.parts(subset)
@@ -124,6 +124,11 @@ def prepare(process: ProcessRank, config: RunConfig, log: RunLog) -> Training:
     state = TrainState(model, build_optimizer(model, options), scaler)
     for note in start_or_resume(state, options, process):
         log.info(note)
+    if other_batches and state.progress.batch:
+        log.warning(
+            f"the rest of epoch {state.progress.epoch} has other batches than the interrupted run "
+            f"would have had: {', '.join(other_batches)}"
+        )
     if process.is_first:
         config.save()
         with replacing(options.exp_dir / "env.json") as file:
@@ -148,23 +153,20 @@ def prepare(process: ProcessRank, config: RunConfig, log: RunLog) -> Training:
     )
 
 
-def check_same_model(config: RunConfig) -> None:
-    """Refuse to go on with a run whose architecture is another one."""
+def check_same_model(config: RunConfig) -> list[str]:
+    """Refuse to go on with a run of another architecture; return what changes the batches."""
     options = config.train
     if not options.resume or not checkpoint_files(options.exp_dir):
-        return
-    before = RunConfig.load(options.exp_dir).model
-    different = [
-        f"{field.name} {getattr(before, field.name)} -> {getattr(config.model, field.name)}"
-        for field in dataclasses.fields(before)
-        if getattr(before, field.name) != getattr(config.model, field.name)
-    ]
+        return []
+    before = RunConfig.load(options.exp_dir)
+    different = differences(before.model, config.model)
     if different:
         raise OptionError(
             f"{options.exp_dir / 'config.yaml'}: the run there has another model "
             f"({', '.join(different)}); give its options again, choose another --exp-dir, or start "
             "afresh with --resume false"
         )
+    return differences(before.data, config.data)
 
 
 def train_one_epoch(training: Training) -> None:

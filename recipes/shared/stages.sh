@@ -34,8 +34,10 @@ need() {
 }
 
 need_package() {
-  # $1: a Python interpreter that must have the package.
-  "$1" -c 'import importlib.util as u, sys; sys.exit(any(u.find_spec(name) is None
+  # $1: a Python interpreter that must have the package, wherever it is called from.
+  "$1" -c 'import importlib.util as u, sys
+sys.path = [path for path in sys.path if path]
+sys.exit(any(u.find_spec(name) is None
 for name in ("wfst_entropy", "lhotse", "rich")))' && return 0
   log "$1 ($(command -v "$1" || echo "not found")) has not all of wfst_entropy, lhotse and rich;" \
     "install them with pip install '.[demo]', activate that environment, or give --python" >&2

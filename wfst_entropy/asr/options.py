@@ -170,6 +170,20 @@ def from_args(args: argparse.Namespace, options_type: type[T], **values: Any) ->
     return options_type(**(found | values))
 
 
+def differences(before: T, now: T) -> list[str]:
+    """The fields in which two instances of a dataclass differ, as "name old -> new".
+
+    >>> @dataclasses.dataclass
+    ... class ToyOptions:
+    ...     seed: int = option(42, "Seed.")
+    >>> differences(ToyOptions(), ToyOptions(7))
+    ['seed 42 -> 7']
+    """
+    names = [field.name for field in dataclasses.fields(before)]  # type: ignore[arg-type]
+    pairs = [(name, getattr(before, name), getattr(now, name)) for name in names]
+    return [f"{name} {old} -> {new}" for name, old, new in pairs if old != new]
+
+
 def save_config(path: str | os.PathLike[str], *options: Any) -> None:
     """Write dataclasses to a YAML file, one section each; the file appears whole or not at all.
 

@@ -179,3 +179,21 @@ def test_another_architecture_in_the_same_folder_is_refused(train_arguments, tmp
     runpy.run_path(str(TRAIN), run_name="__main__")
     message = train_here(monkeypatch, *options, "--num-layers", "5")
     assert "config.yaml: the run there has another model (num_layers 2 -> 5)" in message
+
+
+def test_other_batches_in_the_middle_of_an_epoch_are_pointed_out(
+    train_arguments, tmp_path, monkeypatch
+):
+    def train(**options: object) -> str:
+        arguments = train_arguments(exp_dir=tmp_path / "exp", num_epochs=1, **options)
+        monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
+        runpy.run_path(str(TRAIN), run_name="__main__")
+        return "".join(path.read_text() for path in (tmp_path / "exp/log").iterdir())
+
+    assert "has other batches" not in train(save_every_n=3)
+    for name in ("epoch-1.pt", "checkpoint-6.pt"):
+        (tmp_path / "exp" / name).unlink()
+    log = train(save_every_n=3, max_duration=8)
+    assert "epoch 1, batch 3" in log
+    assert "the rest of epoch 1 has other batches than the interrupted run would have had: " in log
+    assert "max_duration 5.0 -> 8.0" in log

@@ -12,7 +12,10 @@ import pytest
 import torch
 
 import wfst_entropy
-from wfst_entropy.asr.training.checkpoint import load_model
+from wfst_entropy.asr.data.asr_datamodule import AsrDataModule
+from wfst_entropy.asr.training.checkpoint import load_checkpoint, load_model, load_parameters
+from wfst_entropy.asr.training.distributed import ProcessRank
+from wfst_entropy.asr.training.train_loop import choose_dtype, validate
 
 ROOT = Path(wfst_entropy.__file__).parents[1]
 
@@ -92,7 +95,7 @@ def two_processes(tmp_path_factory, train_arguments):
         [
             *[sys.executable, "-m", "torch.distributed.run", "--standalone"],
             *["--nproc-per-node", "2", script, ROOT / "recipes/librispeech/train.py"],
-            *train_arguments(num_epochs=2, exp_dir=folder / "exp"),
+            *train_arguments(num_epochs=2, exp_dir=folder / "exp", max_duration=3),
         ],
         env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
@@ -128,5 +131,14 @@ def test_torchrun_trains_and_the_model_can_be_loaded(two_processes):
     rows = [json.loads(row) for row in (exp_dir / "history.jsonl").read_text().splitlines()]
     assert [row["utterances"] for row in rows] == [30.0, 30.0]
     model, config = load_model(exp_dir, epoch=2, avg=1)
+    # the two shared the validation; one alone finds the same
+    data = AsrDataModule(config.data)
+    assert len(list(data.valid_batches())) > 1
+    load_parameters(model, load_checkpoint(exp_dir / "epoch-2.pt")["model"], exp_dir)
+    cpu = torch.device("cpu")
+    settings = (config.train, cpu, choose_dtype(config.train, cpu), ProcessRank(0, 1, cpu))
+    figures = validate(model, data.valid_batches(), data.tokenizer, *settings)
+    model.eval()
+    assert {name: rows[1][name] for name in figures} == pytest.approx(figures, rel=1e-5)
     log_probs, lengths = model(torch.randn(1, 40, 80), torch.tensor([40]))
     assert log_probs.shape == (1, 10, config.model.vocab_size) and lengths.tolist() == [10]

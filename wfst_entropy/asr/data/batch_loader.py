@@ -44,6 +44,7 @@ class BatchLoader(torch.utils.data.Dataset[LoadedBatch]):
     ) -> None:
         self._dataset = dataset
         self._stand_ins = stand_ins
+        self._first_stand_in = 0
 
     def __getitem__(self, item: tuple[tuple[int, ...], CutSet]) -> LoadedBatch:
         """Loads a batch.
@@ -78,10 +79,12 @@ class BatchLoader(torch.utils.data.Dataset[LoadedBatch]):
         return LoadedBatch(batch, failed)
 
     def _stand_in(self, seed: tuple[int, ...], failed: list[Excluded]) -> dict[str, Any]:
-        for cut in self._stand_ins:
+        while self._first_stand_in < len(self._stand_ins):
+            cut = self._stand_ins[self._first_stand_in]
             batch, _ = self._try(seed, CutSet.from_cuts([cut]))
             if batch is not None:
                 return batch
+            self._first_stand_in += 1  # not tried again: a whole part of the data may be lost
         raise DataError(
             f"not one training utterance can be loaded; the first to fail was {failed[0].id}: "
             f"{failed[0].cause} ({failed[0].file}); delete data/fbank and run prepare.sh --stage 3 "

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import soundfile
 from lhotse import CutSet, SupervisionSegment
 from lhotse.cut import MonoCut
 
@@ -77,6 +78,27 @@ def test_each_kind_of_bad_utterance_is_listed_and_stops_nothing(
     assert summary.num_excluded == len(causes) == 7
     # the first text of a doubled id counts
     assert sorted(supervisions(tmp_path / "m", "train-clean-5")) == ["10-1-0003", "10-1-0005"]
+
+
+def test_a_truncated_wav_file_is_listed(make_corpus: MakeCorpus, tmp_path: Path) -> None:
+    corpus = make_corpus(1)
+    chapter = corpus / "LibriSpeech" / "train-clean-5" / "10" / "1"
+    for audio in sorted(chapter.glob("*.flac"))[:3]:
+        soundfile.write(audio.with_suffix(".wav"), *soundfile.read(audio))
+        audio.unlink()
+    whole = (chapter / "10-1-0001.wav").read_bytes()
+    (chapter / "10-1-0001.wav").write_bytes(whole[:5000])
+    # written to a pipe: the length in the header is not known
+    piped = bytearray((chapter / "10-1-0002.wav").read_bytes())
+    where = piped.index(b"data")
+    piped[4:8] = piped[where + 4 : where + 8] = b"\xff\xff\xff\xff"
+    (chapter / "10-1-0002.wav").write_bytes(piped)
+    prepare_manifests(corpus, tmp_path / "m", ["train-clean-5"])
+    causes = excluded(tmp_path / "m", "train-clean-5")
+    assert list(causes) == ["10-1-0001"]
+    assert causes["10-1-0001"] == (
+        f"the audio is truncated: {5000 - 44} of {len(whole) - 44} bytes are there"
+    )
 
 
 def test_nothing_usable_is_an_error_that_names_folder_and_list(

@@ -10,6 +10,7 @@ import gzip
 import json
 import logging
 import random
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -29,6 +30,11 @@ AUDIO_SUFFIXES = (".flac", ".wav")
 SUBSETS = ("train", "dev", "test")
 # 860 of LibriSpeech's 960 hours; the recipe leaves them out unless it is told --full-libri true.
 FULL_LIBRI_PARTS = ("train-clean-360", "train-other-500")
+
+
+_DATA_CHUNK = re.compile(r"data : (\d+) \(should be (\d+)\)")
+# What programs that write to a pipe put in a WAV file's header is at least this.
+_LENGTH_NOT_KNOWN = 2**31 - 2**16
 
 
 @dataclass(frozen=True)
@@ -232,6 +238,10 @@ def _probe_audio(utterance: str, path: Path) -> Recording | str:
             file.seek(num_samples - 1)
             if len(file.read(1)) != 1:
                 return f"the audio is truncated: sample {num_samples} cannot be read"
+            # of a WAV file libsndfile takes what is there, and only notes what the header says
+            promised = _DATA_CHUNK.search(file.extra_info)
+            if promised and int(promised[1]) < _LENGTH_NOT_KNOWN:
+                return f"the audio is truncated: {promised[2]} of {promised[1]} bytes are there"
     except (OSError, RuntimeError) as error:
         return f"the audio cannot be read: {error}"
     if channels != 1:

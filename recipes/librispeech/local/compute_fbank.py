@@ -17,7 +17,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from wfst_entropy.asr.data.errors import DataError
 from wfst_entropy.asr.data.fbank import ExtractorName, compute_fbank
-from wfst_entropy.asr.data.manifests import PREFIX, PartSummary, excluded_file, subset_of
+from wfst_entropy.asr.data.manifest_files import excluded_file
+from wfst_entropy.asr.data.manifests import PREFIX, PartSummary, subset_of
 from wfst_entropy.asr.options import str2bool
 from wfst_entropy.fsa.errors import FsaError
 

@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from wfst_entropy.asr.data.errors import DataError
-from wfst_entropy.asr.data.manifests import PREFIX, is_newer, read_manifest
+from wfst_entropy.asr.data.manifest_files import is_newer, read_manifest
+from wfst_entropy.asr.data.manifests import PREFIX
 from wfst_entropy.asr.data.prepare_lang import prepare_lang
 from wfst_entropy.fsa.errors import FsaError
 from wfst_entropy.lang import LangDir

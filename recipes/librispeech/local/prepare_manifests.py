@@ -15,10 +15,10 @@ from pathlib import Path
 
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from wfst_entropy.asr.data.manifest_files import excluded_file
 from wfst_entropy.asr.data.manifests import (
     FULL_LIBRI_PARTS,
     PartSummary,
-    excluded_file,
     find_corpus_root,
     find_parts,
     prepare_cuts,

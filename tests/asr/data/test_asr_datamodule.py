@@ -13,7 +13,7 @@ import torch
 from wfst_entropy.asr.data import asr_datamodule
 from wfst_entropy.asr.data.asr_datamodule import AsrDataModule, DataOptions
 from wfst_entropy.asr.data.errors import DataError
-from wfst_entropy.asr.data.manifests import read_cuts, write_jsonl
+from wfst_entropy.asr.data.manifest_files import read_cuts, write_jsonl
 from wfst_entropy.asr.options import OptionError
 from wfst_entropy.fsa.errors import FsaFormatError
 

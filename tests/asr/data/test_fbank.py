@@ -13,7 +13,8 @@ from lhotse import Fbank, FbankConfig, LilcomChunkyWriter, MonoCut
 from wfst_entropy.asr.data import fbank
 from wfst_entropy.asr.data.errors import DataError, MissingDependencyError
 from wfst_entropy.asr.data.fbank import compute_fbank, make_extractor
-from wfst_entropy.asr.data.manifests import prepare_manifests, read_cuts
+from wfst_entropy.asr.data.manifest_files import read_cuts
+from wfst_entropy.asr.data.manifests import prepare_manifests
 
 MakeCorpus = Callable[..., Path]
 # lilcom keeps multiples of 1/32

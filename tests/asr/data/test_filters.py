@@ -8,7 +8,7 @@ from lhotse import MonoCut, SupervisionSegment
 
 from wfst_entropy.asr.data.errors import DataError
 from wfst_entropy.asr.data.filters import min_num_frames, usable_cuts, why_unusable
-from wfst_entropy.asr.data.manifests import Excluded
+from wfst_entropy.asr.data.manifest_files import Excluded
 from wfst_entropy.topologies import ctc
 
 

@@ -11,15 +11,8 @@ from lhotse import CutSet, SupervisionSegment
 from lhotse.cut import MonoCut
 
 from wfst_entropy.asr.data.errors import DataError
-from wfst_entropy.asr.data.manifests import (
-    find_parts,
-    prepare_cuts,
-    prepare_manifests,
-    read_cuts,
-    read_manifest,
-    split_cuts,
-    write_jsonl,
-)
+from wfst_entropy.asr.data.manifest_files import read_cuts, read_manifest, write_jsonl
+from wfst_entropy.asr.data.manifests import find_parts, prepare_cuts, prepare_manifests, split_cuts
 
 MakeCorpus = Callable[..., Path]
 

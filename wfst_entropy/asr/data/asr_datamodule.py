@@ -29,7 +29,8 @@ from wfst_entropy.asr.data.batch_loader import BatchLoader, LoadedBatch
 from wfst_entropy.asr.data.errors import DataError
 from wfst_entropy.asr.data.fbank import ExtractorName, make_extractor
 from wfst_entropy.asr.data.filters import usable_cuts
-from wfst_entropy.asr.data.manifests import FULL_LIBRI_PARTS, PREFIX, Excluded, iter_cuts, subset_of
+from wfst_entropy.asr.data.manifest_files import Excluded, iter_cuts
+from wfst_entropy.asr.data.manifests import FULL_LIBRI_PARTS, PREFIX, subset_of
 from wfst_entropy.asr.data.packed_cuts import PackedCuts
 from wfst_entropy.asr.data.tokenizer import Tokenizer, load_tokenizer
 from wfst_entropy.asr.options import OptionError, option

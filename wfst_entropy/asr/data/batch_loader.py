@@ -14,7 +14,7 @@ from lhotse import CutSet, MonoCut
 from lhotse.dataset import K2SpeechRecognitionDataset
 
 from wfst_entropy.asr.data.errors import DataError, brief
-from wfst_entropy.asr.data.manifests import Excluded
+from wfst_entropy.asr.data.manifest_files import Excluded
 
 
 @dataclass(frozen=True)

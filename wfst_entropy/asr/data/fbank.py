@@ -22,16 +22,15 @@ from lhotse import Fbank, FbankConfig, LilcomChunkyWriter, MonoCut
 from lhotse.features.base import FeatureExtractor, register_extractor
 
 from wfst_entropy.asr.data.errors import DataError, MissingDependencyError, brief
-from wfst_entropy.asr.data.manifests import (
-    PREFIX,
+from wfst_entropy.asr.data.manifest_files import (
     Excluded,
-    PartSummary,
     is_newer,
     read_cuts,
     read_manifest,
     write_excluded,
     write_jsonl,
 )
+from wfst_entropy.asr.data.manifests import PREFIX, PartSummary
 from wfst_entropy.asr.data.processes import process_context
 from wfst_entropy.fsa.atomic_file import replacing
 

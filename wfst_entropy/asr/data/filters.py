@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from lhotse import MonoCut
 
-from wfst_entropy.asr.data.manifests import Excluded
+from wfst_entropy.asr.data.manifest_files import Excluded
 from wfst_entropy.fsa.errors import FsaError
 
 

@@ -78,6 +78,21 @@ def refuse_contradictions(args: argparse.Namespace, model: ModelOptions) -> None
             )
 
 
+def refuse_other_tokens(exp_dir: Path, lang_dir: Path) -> None:
+    """Raise if the lang directory numbers tokens otherwise than the one that was trained with."""
+    trained, here = (
+        (folder / "tokens.txt").read_text(encoding="utf-8").splitlines()
+        for folder in (exp_dir, lang_dir)
+    )
+    if trained != here:
+        pairs = zip([*trained, "nothing"], [*here, "nothing"])
+        before, now = next(pair for pair in pairs if pair[0] != pair[1])
+        raise OptionError(
+            f"--lang-dir {lang_dir}: its tokens.txt has '{now}' where the run in {exp_dir} was "
+            f"trained with '{before}'; give the run's own lang directory, or train again"
+        )
+
+
 def data_options(args: argparse.Namespace, trained: DataOptions) -> DataOptions:
     """The run's data options, with those given here in place of the run's."""
     asked = {field.name: getattr(args, field.name, None) for field in dataclasses.fields(trained)}
@@ -109,11 +124,7 @@ def decode(args: argparse.Namespace) -> list[dict[str, Any]]:
     )
     data = data_options(args, config.data)
     tokenizer = load_tokenizer(data.lang_dir)
-    if tokenizer.vocab_size != config.model.vocab_size:
-        raise OptionError(
-            f"--lang-dir {data.lang_dir} has {tokenizer.vocab_size} tokens, the model of "
-            f"{options.exp_dir} was trained with {config.model.vocab_size}; give the run's own"
-        )
+    refuse_other_tokens(options.exp_dir, data.lang_dir)
     logging.info("decoding with %s of %s", options.suffix, options.exp_dir)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     decoder = Decoder(model, tokenizer, device)

@@ -13,7 +13,8 @@ Usage:
   torchrun --nproc-per-node 2 train.py --exp-dir exp/tdnn
 
 The same command goes on after an interruption. exp-dir receives epoch-N.pt, checkpoint-N.pt,
-best-{train,valid}-loss.pt, config.yaml, env.json, history.jsonl, log/ and tensorboard/.
+best-{train,valid}-loss.pt, config.yaml, env.json, tokens.txt, history.jsonl, log/ and
+tensorboard/.
 """
 
 from __future__ import annotations
@@ -133,6 +134,8 @@ def prepare(process: ProcessRank, config: RunConfig, log: RunLog) -> Training:
         config.save()
         with replacing(options.exp_dir / "env.json") as file:
             file.write(environment_json().encode())
+        with replacing(options.exp_dir / "tokens.txt") as file:  # what decode.py compares with
+            file.write((config.data.lang_dir / "tokens.txt").read_bytes())
         log.write_history(state.progress.history)
     log.info(
         f"{config.model.encoder}: {model.num_parameters:,} parameters, vocabulary of "

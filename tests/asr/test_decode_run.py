@@ -11,7 +11,6 @@ import pytest
 import torch
 from torch import nn
 
-import wfst_entropy
 from wfst_entropy.asr.data.tokenizer import CharTokenizer
 from wfst_entropy.asr.decode_results import write_test_set
 from wfst_entropy.asr.decode_run import DecodeOptions, Decoder, decode_test_set
@@ -171,12 +170,17 @@ def test_unknown_method():
         DecodeOptions(decoding_method="beam")
 
 
-def test_a_flag_that_contradicts_the_run_is_refused():
-    path = Path(wfst_entropy.__file__).parents[1] / "recipes" / "librispeech" / "decode.py"
+@pytest.fixture(scope="module")
+def script():
+    path = Path(__file__).parents[2] / "recipes" / "librispeech" / "decode.py"
     spec = importlib.util.spec_from_file_location("librispeech_decode", path)
     assert spec is not None and spec.loader is not None
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_flag_that_contradicts_the_run_is_refused(script):
     trained = ModelOptions(encoder="lstm", causal=True)
     same = script.get_parser().parse_args(["--encoder", "lstm", "--max-duration", "50"])
     script.refuse_contradictions(same, trained)
@@ -185,3 +189,15 @@ def test_a_flag_that_contradicts_the_run_is_refused():
     other = script.get_parser().parse_args(["--causal", "false"])
     with pytest.raises(OptionError, match=r"--causal False contradicts the run .* with True"):
         script.refuse_contradictions(other, trained)
+
+
+def test_a_lang_directory_with_other_tokens_is_refused(script, tmp_path):
+    for folder, text in (("exp", "<blk> 0\nA 1\nB 2\n"), ("lang", "<blk> 0\nB 1\nA 2\n")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "tokens.txt").write_text(text)
+    script.refuse_other_tokens(tmp_path / "exp", tmp_path / "exp")
+    with pytest.raises(OptionError, match=r"lang: its tokens.txt has 'B 1' where .* 'A 1'"):
+        script.refuse_other_tokens(tmp_path / "exp", tmp_path / "lang")
+    (tmp_path / "lang" / "tokens.txt").write_text("<blk> 0\nA 1\n")
+    with pytest.raises(OptionError, match=r"has 'nothing' where .* 'B 2'"):
+        script.refuse_other_tokens(tmp_path / "exp", tmp_path / "lang")

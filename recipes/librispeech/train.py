@@ -125,6 +125,8 @@ def prepare(process: ProcessRank, config: RunConfig, log: RunLog) -> Training:
     state = TrainState(model, build_optimizer(model, options), scaler)
     for note in start_or_resume(state, options, process):
         log.info(note)
+    if not state.progress.batches_per_epoch:
+        state.progress.batches_per_epoch = data.batches_per_epoch(process.world_size)
     if other_batches and state.progress.batch:
         log.warning(
             f"the rest of epoch {state.progress.epoch} has other batches than the interrupted run "
@@ -232,6 +234,7 @@ def train_one_epoch(training: Training) -> None:
 def log_batch(training: Training, result: BatchResult, lr: float) -> None:
     """A line and points of the curves, from time to time."""
     progress = training.state.progress
+    progress.mark()
     entropy = result.entropy / max(1.0, result.frames)
     training.log.info(
         f"epoch {progress.epoch}, batch {progress.batch}, step {progress.step}: loss "

@@ -170,3 +170,16 @@ def test_curves_with_gaps(tmp_path):
     plot_training_curves(history, tmp_path / "new" / "curves.png")
     assert is_png(tmp_path / "new" / "curves.png")
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["curves.png"]
+
+
+def test_a_training_curve_has_the_means_between_its_points(monkeypatch, tmp_path):
+    drawn = {}
+
+    def plot(axes, x, y, **style):
+        drawn.setdefault(style["label"], []).append((list(x), list(y)))
+
+    monkeypatch.setattr("matplotlib.axes.Axes.plot", plot)
+    curve = [[2, 6.0, 3.0, 10.0], [4, 8.0, 4.0, 20.0], [4, 8.0, 4.0, 20.0]]
+    plot_training_curves([{"epoch": 3, "curve": curve}], tmp_path / "curves.png")
+    # epoch 3 lies between 2 and 3; NLL 6/10 and 2/10 per frame, entropy 3/10 and 1/10
+    assert drawn["training"] == [([2.25, 2.75], [0.6, 0.2]), ([2.25, 2.75], [0.3, 0.1])]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -215,6 +216,24 @@ def _curve(
     return bool(points)
 
 
+def _training_curve(
+    axes: Axes, history: Sequence[dict[str, Any]], column: int, key: str, **style: Any
+) -> None:
+    """The mean per frame between two points of the history's curves, at the middle between them."""
+    points = []
+    for row in history:
+        curve = [[0, 0.0, 0.0, 0.0], *row.get("curve", [])]
+        for before, now in pairwise(curve):
+            frames = now[3] - before[3]
+            if frames > 0:
+                place = row["epoch"] - 1 + (before[0] + now[0]) / 2 / curve[-1][0]
+                points.append((place, (now[column] - before[column]) / frames))
+    if points:
+        axes.plot(*zip(*points, strict=True), label="training", **style)
+    else:
+        _curve(axes, history, key, "training", **style)
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
 
@@ -225,7 +244,8 @@ def plot_training_curves(
     """Draw loss and alignment entropy per frame over the epochs.
 
     Args:
-      history: rows of `history.jsonl`, one per epoch; missing figures are left out.
+      history: rows of `history.jsonl`, one per epoch, with the points of its `curve`; missing
+        figures are left out.
       path: the PNG file to write, whole or not at all.
       entropy_kind: the kind of entropy in the history, as `--entropy-kind` calls it.
     """
@@ -234,10 +254,10 @@ def plot_training_curves(
 
     with mpl.rc_context(_STYLE):
         figure, (losses, entropies) = _figure([1.0, 1.0], (6.4, 5.2))
-        _curve(losses, history, "train_nll", "training", color=_BLUE)
+        _training_curve(losses, history, 1, "train_nll", color=_BLUE)
         _curve(losses, history, "valid_nll", "validation", color=_ORANGE)
         losses.set_ylabel("-log p(text | audio)\n(nats per frame)")
-        _curve(entropies, history, "train_entropy", "training", color=_BLUE)
+        _training_curve(entropies, history, 2, "train_entropy", color=_BLUE)
         _curve(entropies, history, "valid_entropy", "validation", color=_ORANGE)
         entropies.set_ylabel(f"{entropy_kind} alignment\nentropy (nats per frame)")
         entropies.set_xlabel("epoch")

@@ -326,3 +326,11 @@ def test_word_pieces_serve_as_well(prepared_data: Path) -> None:
     assert data.tokenizer.vocab_size == 40
     assert sum(len(ids(batch)) for batch in data.train_batches(1)) == 30
     assert data.excluded == []
+
+
+def test_the_batches_of_an_epoch_are_estimated(prepared_data):
+    data = AsrDataModule(options(prepared_data))
+    counted = len(list(data.train_batches(1)))
+    # no batch is longer than max_duration, so there are at least as many; few are half empty
+    assert counted / 2 < data.batches_per_epoch() <= counted
+    assert data.batches_per_epoch(world_size=1000) == 1

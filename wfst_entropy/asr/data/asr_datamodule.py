@@ -138,6 +138,7 @@ class AsrDataModule:
         self.failed: dict[str, Excluded] = {}
         self._subsampling_factor = subsampling_factor
         self._excluded: list[Excluded] = []
+        self._train_seconds = 0.0
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
@@ -160,8 +161,9 @@ class AsrDataModule:
         options = self.options
         parts = self.parts("train")
         self._excluded = []
+        self._train_seconds = 0.0
         usable = PackedCuts(
-            _without_word_times(cut)
+            self._counted(cut)
             for cut in usable_cuts(
                 (cut for part in parts for cut in self._read(part)),
                 self.tokenizer.encode,
@@ -187,6 +189,23 @@ class AsrDataModule:
                 f"{_tally(self._excluded) or 'the parts are empty'}"
             )
         return usable
+
+    def _counted(self, cut: MonoCut) -> MonoCut:
+        self._train_seconds += cut.duration
+        return _without_word_times(cut)
+
+    def batches_per_epoch(self, world_size: int = 1) -> int:
+        """How many training batches each of `world_size` processes gets in an epoch, at least.
+
+        That is the seconds of speech by the seconds in a batch, exact if all batches were full.
+        The sampler knows the exact number only at the end of the epoch; a learning rate that falls
+        with the epoch, and a progress bar, need one at its beginning.
+
+        Raises:
+          DataError: as `train_cuts`.
+        """
+        self.train_cuts  # noqa: B018  the seconds are summed with the cuts
+        return max(1, round(self._train_seconds / (self.options.max_duration * world_size)))
 
     def parts(self, subset: str) -> list[str]:
         """Returns the parts of "train", "dev" or "test": those of the options, or those found.

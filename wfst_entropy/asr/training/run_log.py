@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.logging import RichHandler
@@ -126,7 +127,7 @@ class RunLog:
             )
             yield EpochBar(progress, task)
 
-    def write_history(self, rows: list[dict[str, float]]) -> None:
+    def write_history(self, rows: list[dict[str, Any]]) -> None:
         """Write ``exp_dir/history.jsonl``, one JSON object per finished epoch.
 
         The whole file is written again: a run that is resumed then has each epoch once.

@@ -24,11 +24,12 @@ class Progress:
       batch: Batches of it that are done.
       step: Batches done in all epochs.
       averaged_step: The value of ``step`` when the running average was last brought up to date.
-      batches_per_epoch: Batches of the last whole epoch, 0 in the first.
+      batches_per_epoch: Batches of the last whole epoch; in the first an estimate, 0 for none.
       best_train_loss: Lowest loss per frame of an epoch.
       best_valid_loss: Lowest validation loss per frame.
       sums: Sums over the batches of this epoch, by name.
-      history: One row of figures per finished epoch.
+      curve: Points within this epoch: batches done, and the sums of NLL, entropy and frames.
+      history: One row of figures per finished epoch, with its curve.
 
     >>> Progress(epoch=3, batch=5, batches_per_epoch=10).epochs_done
     2.5
@@ -42,7 +43,8 @@ class Progress:
     best_train_loss: float = math.inf
     best_valid_loss: float = math.inf
     sums: dict[str, float] = dataclasses.field(default_factory=dict)
-    history: list[dict[str, float]] = dataclasses.field(default_factory=list)
+    curve: list[list[float]] = dataclasses.field(default_factory=list)
+    history: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
     @property
     def epochs_done(self) -> float:
@@ -61,9 +63,16 @@ class Progress:
         frames = self.sums.get("frames", 0.0)
         return self.sums.get(name, 0.0) / frames if frames else math.nan
 
-    def finish_epoch(self, row: dict[str, float]) -> None:
+    def mark(self) -> None:
+        """Add a point to this epoch's curve."""
+        sums = [self.sums.get(name, 0.0) for name in ("nll", "entropy", "frames")]
+        self.curve.append([self.batch, *sums])
+
+    def finish_epoch(self, row: dict[str, Any]) -> None:
         """Close this epoch with its row of figures and turn to the next."""
-        self.history.append(row)
+        self.mark()
+        self.history.append({**row, "curve": self.curve})
+        self.curve = []
         self.batches_per_epoch = self.batch
         self.epoch += 1
         self.batch = 0

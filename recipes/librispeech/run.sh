@@ -51,8 +51,8 @@ RECIPE="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 . "$RECIPE/../shared/parse_options.sh"
 . "$RECIPE/../shared/stages.sh"
 
-# Threads that wait give their core away. On an idle machine spinning gains a tenth, on a busy one it
-# makes two threads several times slower than one.
+# Threads that wait give their core away. Spinning is a little faster on an idle machine, but far
+# slower on one that does something else as well.
 export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-passive}"
 
 set_default() {

@@ -10,7 +10,7 @@ class ChannelDropout(nn.Module):
     """Drops a channel in all frames of an utterance (Tompson et al. 2015, arXiv 1411.4280).
 
     Neighbouring frames are alike, so dropping single values of a channel hides little. It also
-    needs ``T`` times fewer random numbers, which on a CPU cost a third of a layer's time.
+    needs ``T`` times fewer random numbers, which are costly on a CPU.
 
     Args:
       p: Probability that a channel is dropped; the others are scaled by ``1 / (1 - p)``.

@@ -9,47 +9,58 @@
 (1.6864, 2.7081)
 """
 
-from wfst_entropy.algorithms import (
-    get_arc_post,
-    get_backward_scores,
-    get_forward_scores,
-    get_tot_scores,
-    intersect_dense,
-    intersect_dense_tot_scores,
-    path_entropy,
-    shortest_distance,
-)
-from wfst_entropy.decoding.alignment import forced_align
-from wfst_entropy.decoding.ctc_greedy_search import ctc_greedy_search
-from wfst_entropy.fsa import (
-    DenseFsaVec,
-    Fsa,
-    FsaError,
-    FsaVec,
-    RaggedShape,
-    RaggedTensor,
-    SymbolTable,
-)
-from wfst_entropy.losses import (
-    Alignment,
-    CTCLoss,
-    ctc_alignment,
-    ctc_loss,
-    fsa_alignment,
-    fsa_loss,
-)
-from wfst_entropy.semirings import (
-    ConditionalEntropySemiring,
-    ConditionalKLSemiring,
-    LogEntropySemiring,
-    LogReverseKLSemiring,
-    LogSemiring,
-    Semiring,
-    TropicalSemiring,
-)
-from wfst_entropy.topologies import ctc_graph, ctc_topo, linear_fsa, linear_fst, min_num_frames
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+# To add a public name: export it in its room's __init__.py (algorithms/__init__.py, ...), then put
+# it twice into this file, in alphabetical order: into the imports below, which type checkers and
+# editors read, and into __all__.  Nothing is imported before it is used (PEP 562), so that
+# `wfst-entropy --help` need not wait for torch; a name is looked up in _ROOMS, in that order.
+if TYPE_CHECKING:
+    from wfst_entropy.algorithms import (
+        get_arc_post,
+        get_backward_scores,
+        get_forward_scores,
+        get_tot_scores,
+        intersect_dense,
+        intersect_dense_tot_scores,
+        path_entropy,
+        shortest_distance,
+    )
+    from wfst_entropy.decoding import ctc_greedy_search, forced_align
+    from wfst_entropy.fsa import (
+        DenseFsaVec,
+        Fsa,
+        FsaError,
+        FsaVec,
+        RaggedShape,
+        RaggedTensor,
+        SymbolTable,
+    )
+    from wfst_entropy.losses import (
+        Alignment,
+        CTCLoss,
+        ctc_alignment,
+        ctc_loss,
+        fsa_alignment,
+        fsa_loss,
+    )
+    from wfst_entropy.semirings import (
+        ConditionalEntropySemiring,
+        ConditionalKLSemiring,
+        LogEntropySemiring,
+        LogReverseKLSemiring,
+        LogSemiring,
+        Semiring,
+        TropicalSemiring,
+    )
+    from wfst_entropy.topologies import ctc_graph, ctc_topo, linear_fsa, linear_fst, min_num_frames
 
 __version__ = "0.1.0"
+
+_ROOMS = ("fsa", "semirings", "algorithms", "topologies", "lang", "losses", "decoding")
 
 __all__ = [
     "Alignment",
@@ -88,3 +99,20 @@ __all__ = [
     "path_entropy",
     "shortest_distance",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return import_module(f"{__name__}.{name}")
+    if name in __all__:
+        for room in _ROOMS:
+            module = import_module(f"{__name__}.{room}")
+            if name in module.__all__:
+                value = getattr(module, name)
+                globals()[name] = value  # the next time, Python finds it itself
+                return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_ROOMS})

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wfst_entropy.fsa.ragged import RaggedTensor
+from wfst_entropy.fsa.errors import FsaValueError
+from wfst_entropy.fsa.ragged import RaggedShape, RaggedTensor
 
 
 def aux_name(i: int) -> str:
@@ -19,11 +20,79 @@ def aux_name(i: int) -> str:
     return "aux_labels" if i == 0 else f"aux_labels{i + 1}"
 
 
-def select(value: Any, arc_map: Tensor) -> Any:
-    """The entries of the arcs `arc_map`; differentiable."""
-    if isinstance(value, Tensor):
+def is_aux_name(name: str) -> bool:
+    """Whether `name` is that of an extra label."""
+    number = name.removeprefix("aux_labels")
+    return number != name and (number == "" or number.isdecimal())
+
+
+def select(value: Any, arc_map: Tensor, filler: float = 0) -> Any:
+    """The entries of the arcs `arc_map`; differentiable.
+
+    Where `arc_map` is -1 a tensor gets `filler` and a ragged tensor an empty list.
+    """
+    if isinstance(value, RaggedTensor):
+        return value.index(arc_map)
+    if not isinstance(value, Tensor):
+        return value
+    nothing = arc_map < 0
+    if not bool(nothing.any()):
         return value[arc_map]
-    return value.index(arc_map) if isinstance(value, RaggedTensor) else value
+    if not value.shape[0]:
+        return value.new_full((arc_map.numel(), *value.shape[1:]), filler)
+    column = nothing.reshape(-1, *[1] * (value.dim() - 1))
+    return torch.where(column, value.new_tensor(filler), value[arc_map.clamp(min=0)])
+
+
+def select_final(value: Any, arc_map: Tensor, labels: Tensor) -> Any:
+    """An extra label (`aux_labels` ...) of the arcs `arc_map`, with k2's -1 on final arcs.
+
+    Where `arc_map` is -1, the entry is -1 if the arc goes into the final state (its label is -1)
+    and 0, epsilon, if not.
+    """
+    selected = select(value, arc_map)
+    if not isinstance(value, Tensor):
+        return selected
+    return torch.where((arc_map < 0) & (labels == -1), -1, selected).to(value.dtype)
+
+
+def join(name: str, value: Any, arc_map: RaggedTensor, filler: float, labels: Tensor) -> Any:
+    """The attribute of new arcs that each stand for a list of old ones; differentiable.
+
+    Args:
+      name: of the attribute, for messages.
+      value: of the old arcs.
+      arc_map: old arcs of each new one; -1 stands for nothing.
+      filler: the integer that means "nothing here".
+      labels: of the old arcs.
+
+    Returns:
+      Floating-point entries are summed; integers become lists without `filler`, and without -1 from
+      arcs into the final state; lists are joined; another object is passed on.
+
+    Raises:
+      FsaValueError: an integer attribute with more than one number per arc.
+    """
+    if isinstance(value, RaggedTensor):
+        lists = value.index(arc_map.values)
+        return RaggedTensor(arc_map.shape.compose(lists.shape), lists.values).remove_axis(1)
+    if not isinstance(value, Tensor):
+        return value
+    if value.is_floating_point() or value.is_complex():
+        total = value.new_zeros(arc_map.dim0, *value.shape[1:])
+        return total.index_add(0, arc_map.shape.row_ids(1), select(value, arc_map.values))
+    if value.dim() > 1:
+        raise FsaValueError(
+            f"attribute {name!r}: has shape {tuple(value.shape)}; where arcs are joined, an "
+            "integer attribute must have one number per arc (it becomes a list). Split it into "
+            "columns."
+        )
+    numbers = torch.where((labels == -1) & (value == -1), filler, value).to(value.dtype)
+    numbers = select(numbers, arc_map.values, filler)
+    kept = numbers != filler
+    row_ids = arc_map.shape.row_ids(1)[kept]
+    sizes = torch.bincount(row_ids, minlength=arc_map.dim0)
+    return RaggedTensor(RaggedShape.from_sizes(sizes), numbers[kept])
 
 
 def cat(values: Sequence[Any]) -> Any:

@@ -10,7 +10,12 @@ import torch
 from torch import Tensor
 
 from wfst_entropy.fsa import arc_attributes, serialization
-from wfst_entropy.fsa.errors import FsaAttributeError, FsaIndexError, FsaTypeError
+from wfst_entropy.fsa.errors import (
+    FsaAttributeError,
+    FsaIndexError,
+    FsaTypeError,
+    FsaValueError,
+)
 from wfst_entropy.fsa.invariants import (
     check_arcs,
     check_attribute,
@@ -346,19 +351,63 @@ class Fsa:
             shape, self.arcs[arc_map], self.scores[arc_map], self.select_attributes(arc_map)
         )
 
-    def select_attributes(self, arc_map: Tensor) -> dict[str, Any]:
+    def get_filler(self, name: str) -> float:
+        """The number that means "nothing here" in an attribute: `<name>_filler`, or else 0.
+
+        Raises:
+          FsaValueError: the attribute `<name>_filler` is not a number.
+
+        Example:
+          >>> Fsa.from_arcs([[0, 1, -1]], phones_filler=-1).get_filler("phones")
+          -1
+        """
+        filler = self._attributes.get(f"{name}_filler", 0)
+        if isinstance(filler, bool) or not isinstance(filler, (int, float)):
+            raise FsaValueError(
+                f"attribute '{name}_filler': must be a number, the one that means nothing in "
+                f"{name!r}, got {filler!r}."
+            )
+        return filler
+
+    def select_attributes(
+        self, arc_map: Tensor | RaggedTensor, labels: Tensor | None = None
+    ) -> dict[str, Any]:
         """The attributes that new arcs take from the arcs of this FSA.
 
         Args:
-          arc_map: int64 `(num_new_arcs,)`, the number of the old arc of each new arc.
+          arc_map: int64 `(num_new_arcs,)`, the number of the old arc of each new arc, -1 where
+            there is none; or the lists of old arcs that each new arc stands for.
+          labels: int `(num_new_arcs,)`, the labels of the new arcs.  With them, `aux_labels`,
+            `aux_labels2`, ... of a new arc without an old one is -1 if it goes into the final
+            state.
 
         Returns:
           A dict for the constructor: per-arc attributes indexed by `arc_map` (differentiable),
-          others as they are.
+          others as they are.  Where `arc_map` is -1, a tensor gets its filler (`get_filler`) and a
+          ragged tensor an empty list.  Where arcs are joined, floating-point entries are summed,
+          integers become lists without fillers, and lists are joined.
+
+        Raises:
+          FsaValueError: see `get_filler`; or arcs with several integers each are joined.
+
+        Example:
+          >>> fsa = Fsa.from_arcs([[0, 1, -1]], weight=torch.tensor([2.0]), weight_filler=1)
+          >>> fsa.select_attributes(torch.tensor([0, -1]))["weight"].tolist()
+          [2.0, 1.0]
         """
-        return {
-            name: arc_attributes.select(value, arc_map) for name, value in self._attributes.items()
-        }
+        selected: dict[str, Any] = {}
+        for name, value in self._attributes.items():
+            if not isinstance(value, (Tensor, RaggedTensor)):
+                selected[name] = value
+                continue
+            filler = self.get_filler(name)
+            if isinstance(arc_map, RaggedTensor):
+                selected[name] = arc_attributes.join(name, value, arc_map, filler, self.labels)
+            elif labels is not None and arc_attributes.is_aux_name(name):
+                selected[name] = arc_attributes.select_final(value, arc_map, labels)
+            else:
+                selected[name] = arc_attributes.select(value, arc_map, filler)
+        return selected
 
     def set_attribute_(self, name: str, value: Any) -> Fsa:
         """Sets an attribute of this FSA, in place, and returns it.

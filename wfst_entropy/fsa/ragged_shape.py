@@ -142,7 +142,7 @@ class RaggedShape:
         """Picks rows of axis 0, in the order given and with repetition allowed.
 
         Args:
-          indexes: int64 `(n,)`, each from 0 to `dim0 - 1`.
+          indexes: int64 `(n,)`, each from 0 to `dim0 - 1`, or -1 for an empty row.
 
         Returns:
           The shape with `dim0 == n`, and int64 positions of its elements in the old last axis.
@@ -156,7 +156,8 @@ class RaggedShape:
         new_splits = []
         for splits in self._row_splits:
             begins = splits[rows]
-            sizes = splits[rows + 1] - begins
+            # For row -1 this is first split - last split, which the clamp makes an empty row.
+            sizes = (splits[rows + 1] - begins).clamp(min=0)
             new = sizes_to_splits(sizes)
             # Element j of the new axis is (begin of its row) + (j - new begin of its row).
             shift = torch.repeat_interleave(begins - new[:-1], sizes)
@@ -211,6 +212,23 @@ class RaggedShape:
         return RaggedShape._unchecked(
             [*self._row_splits[: axis - 1], joined, *self._row_splits[axis + 1 :]]
         )
+
+    def compose(self, inner: RaggedShape) -> RaggedShape:
+        """The shape whose last axes are those of `inner`, one row of it per element of this.
+
+        Raises:
+          FsaValueError: `inner.dim0` is not `numel()`.
+
+        Example:
+          >>> outer, inner = RaggedShape(torch.tensor([0, 2])), RaggedShape(torch.tensor([0, 1, 3]))
+          >>> outer.compose(inner)
+          RaggedShape(row_splits=[0, 2], [0, 1, 3])
+        """
+        if inner.dim0 != self.numel():
+            raise FsaValueError(
+                f"inner: needs one row per element of this shape, {self.numel()}, got {inner.dim0}."
+            )
+        return RaggedShape._unchecked([*self._row_splits, *inner._row_splits], inner.numel())
 
     @staticmethod
     def cat(shapes: Sequence[RaggedShape]) -> RaggedShape:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 # `wfst-entropy --help` need not wait for torch; a name is looked up in _ROOMS, in that order.
 if TYPE_CHECKING:
     from wfst_entropy.algorithms import (
+        connect,
         get_arc_post,
         get_backward_scores,
         get_forward_scores,
@@ -79,6 +80,7 @@ __all__ = [
     "Semiring",
     "SymbolTable",
     "TropicalSemiring",
+    "connect",
     "ctc_alignment",
     "ctc_graph",
     "ctc_greedy_search",

@@ -1,5 +1,6 @@
 """Operations on graphs, one file each."""
 
+from wfst_entropy.algorithms.connect import connect
 from wfst_entropy.algorithms.frame_entropy import FrameEntropy, frame_entropy
 from wfst_entropy.algorithms.intersect_dense import intersect_dense, intersect_dense_tot_scores
 from wfst_entropy.algorithms.path_entropy import path_entropy
@@ -13,6 +14,7 @@ from wfst_entropy.algorithms.shortest_distance import (
 
 __all__ = [
     "FrameEntropy",
+    "connect",
     "frame_entropy",
     "get_arc_post",
     "get_backward_scores",

@@ -1,9 +1,10 @@
-// The Python module. Tensors arrive as addresses and sizes, checked by wfst_entropy/_native.py, the only caller.
+// The Python module. Tensors arrive as addresses and sizes, checked by wfst_entropy/_native/, the only caller.
 #include <nanobind/nanobind.h>
 
 #include "ctc.h"
 #include "intersect_dense.h"
 #include "loops.h"
+#include "surgery_bindings.h"
 
 namespace nb = nanobind;
 using namespace wfst_entropy;
@@ -100,7 +101,7 @@ void bind_intersect_dense(nb::module_& m, const char* graphs_name, const char* d
 }  // namespace
 
 NB_MODULE(_wfst_entropy, m) {
-  m.doc() = "C++ kernels of wfst_entropy; see wfst_entropy/_native.py";
+  m.doc() = "C++ kernels of wfst_entropy; see wfst_entropy/_native/";
   m.def("instruction_set", &instruction_set);
   m.def("use_instruction_set", &use_instruction_set);
   m.def("ctc_workspace", [](int64_t num_utterances, uintptr_t input_lengths, uintptr_t target_lengths, bool entropy,
@@ -119,4 +120,5 @@ NB_MODULE(_wfst_entropy, m) {
                               "intersect_dense_backward_float32");
   bind_intersect_dense<double>(m, "GraphVecFloat64", "DenseVecFloat64", "intersect_dense_forward_float64",
                                "intersect_dense_backward_float64");
+  bind_surgery(m);
 }

@@ -1,4 +1,4 @@
-"""The loader of the C++ kernels, and the only file that knows the extension module.
+"""The loader of the C++ kernels, and the only room that knows the extension module.
 
 Importing this file never fails: where the extension is missing, broken or switched off by the
 environment variable ``WFST_ENTROPY_NO_NATIVE=1``, `why_not` says why and the callers use their
@@ -62,12 +62,12 @@ def using_instruction_set(name: str) -> Iterator[None]:
         RuntimeError: this machine or this build has no such instruction set.
     """
     before = instruction_set()
-    if not _kernel("use_instruction_set")(name):
+    if not kernel("use_instruction_set")(name):
         raise RuntimeError(f"instruction set {name!r}: not on this machine, which has {before}")
     try:
         yield
     finally:
-        _kernel("use_instruction_set")(before)
+        kernel("use_instruction_set")(before)
 
 
 @contextlib.contextmanager
@@ -91,13 +91,13 @@ def can_run(scores: Tensor) -> bool:
     return is_available() and scores.device.type == "cpu" and scores.dtype in _DTYPES
 
 
-def _kernel(name: str, dtype: torch.dtype | None = None) -> Any:
+def kernel(name: str, dtype: torch.dtype | None = None) -> Any:
     if _module is None:
         raise RuntimeError(f"the C++ kernel {name} is not available: {_reason}")
     return getattr(_module, name if dtype is None else f"{name}_{_DTYPES[dtype]}")
 
 
-def _check(tensor: Tensor, name: str, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
+def check(tensor: Tensor, name: str, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
     """Returns a contiguous CPU tensor of exactly the dtype and shape that a kernel relies on."""
     if tensor.dtype != dtype or tensor.device.type != "cpu" or tuple(tensor.shape) != shape:
         raise ValueError(
@@ -132,10 +132,10 @@ class CtcBatch:
     ) -> None:
         n, num_frames, num_symbols = log_probs.shape
         self.log_probs = log_probs if log_probs.stride(2) == 1 else log_probs.contiguous()
-        self.targets = _check(targets.flatten(), "targets", torch.int64, (targets.numel(),))
-        self.target_offsets = _check(target_offsets, "target_offsets", torch.int64, (n,))
-        self.input_lengths = _check(input_lengths, "input_lengths", torch.int64, (n,))
-        self.target_lengths = _check(target_lengths, "target_lengths", torch.int64, (n,))
+        self.targets = check(targets.flatten(), "targets", torch.int64, (targets.numel(),))
+        self.target_offsets = check(target_offsets, "target_offsets", torch.int64, (n,))
+        self.input_lengths = check(input_lengths, "input_lengths", torch.int64, (n,))
+        self.target_lengths = check(target_lengths, "target_lengths", torch.int64, (n,))
         if n and (int(self.input_lengths.min()) < 0 or int(self.input_lengths.max()) > num_frames):
             raise ValueError(f"input_lengths: must lie in 0..{num_frames}, the frames of log_probs")
         ends = self.target_offsets + self.target_lengths
@@ -154,13 +154,13 @@ class CtcBatch:
         n = self.log_probs.shape[0]
         offsets = torch.zeros(n, dtype=torch.int64)
         lengths = (self.input_lengths.data_ptr(), self.target_lengths.data_ptr())
-        size = _kernel("ctc_workspace")(n, *lengths, entropy, offsets.data_ptr())
+        size = kernel("ctc_workspace")(n, *lengths, entropy, offsets.data_ptr())
         return int(size), offsets
 
     def native(self, cell_offsets: Tensor) -> Any:
         """Returns the extension's view of the batch."""
         kind = "CtcBatchFloat32" if self.log_probs.dtype == torch.float32 else "CtcBatchFloat64"
-        return _kernel(kind).make(
+        return kernel(kind).make(
             self.log_probs.shape[0],
             self.log_probs.data_ptr(),
             self.log_probs.stride(0),
@@ -211,7 +211,7 @@ def ctc_forward(batch: CtcBatch, *, entropy: bool, save: bool) -> Forward:
     n, dtype = batch.log_probs.shape[0], batch.log_probs.dtype
     size, offsets = batch.workspace(entropy)
     result = Forward.empty(n, size if save else 0, dtype, offsets)
-    _kernel("ctc_forward", dtype)(
+    kernel("ctc_forward", dtype)(
         batch.native(offsets),
         result.cells.data_ptr() if save else 0,
         result.nll.data_ptr(),
@@ -244,14 +244,14 @@ def ctc_backward(
     n, num_frames, num_symbols = batch.log_probs.shape
     dtype = batch.log_probs.dtype
     size, _ = batch.workspace(grad_entropy is not None)
-    cells = _check(cells, "cells", dtype, (size,))
-    cell_offsets = _check(cell_offsets, "cell_offsets", torch.int64, (n,))
-    path_count = _check(path_count, "path_count", torch.uint8, (n,))
-    grad_nll = _check(grad_nll, "grad_nll", torch.float64, (n,))
+    cells = check(cells, "cells", dtype, (size,))
+    cell_offsets = check(cell_offsets, "cell_offsets", torch.int64, (n,))
+    path_count = check(path_count, "path_count", torch.uint8, (n,))
+    grad_nll = check(grad_nll, "grad_nll", torch.float64, (n,))
     if grad_entropy is not None:
-        grad_entropy = _check(grad_entropy, "grad_entropy", torch.float64, (n,))
+        grad_entropy = check(grad_entropy, "grad_entropy", torch.float64, (n,))
     grad = torch.empty((n, num_frames, num_symbols), dtype=dtype)
-    _kernel("ctc_backward", dtype)(
+    kernel("ctc_backward", dtype)(
         batch.native(cell_offsets),
         cells.data_ptr(),
         path_count.data_ptr(),
@@ -292,13 +292,13 @@ class DenseIntersection:
         n, num_frames, num_symbols = scores.shape
         num_arcs, graphs, s = arcs.shape[0], state_splits.numel() - 1, lengths.numel()
         self.scores = scores if scores.stride(2) == 1 else scores.contiguous()
-        self.arcs = _check(arcs, "arcs", torch.int32, (num_arcs, 3))
-        self.graph_scores = _check(graph_scores, "graph_scores", scores.dtype, (num_arcs,))
-        self.state_splits = _check(state_splits, "state_splits", torch.int64, (graphs + 1,))
-        self.arc_splits = _check(arc_splits, "arc_splits", torch.int64, (graphs + 1,))
-        self.utterances = _check(utterances, "utterances", torch.int64, (s,))
-        self.start_frames = _check(start_frames, "start_frames", torch.int64, (s,))
-        self.lengths = _check(lengths, "lengths", torch.int64, (s,))
+        self.arcs = check(arcs, "arcs", torch.int32, (num_arcs, 3))
+        self.graph_scores = check(graph_scores, "graph_scores", scores.dtype, (num_arcs,))
+        self.state_splits = check(state_splits, "state_splits", torch.int64, (graphs + 1,))
+        self.arc_splits = check(arc_splits, "arc_splits", torch.int64, (graphs + 1,))
+        self.utterances = check(utterances, "utterances", torch.int64, (s,))
+        self.start_frames = check(start_frames, "start_frames", torch.int64, (s,))
+        self.lengths = check(lengths, "lengths", torch.int64, (s,))
         if graphs not in (1, s) or int(self.arc_splits[-1]) != num_arcs:
             raise ValueError(f"arc_splits: need 1 or {s} graphs with {num_arcs} arcs in all")
         self._check_arcs(num_symbols)
@@ -326,19 +326,19 @@ class DenseIntersection:
         s, graphs = self.lengths.numel(), self.state_splits.numel() - 1
         offsets = torch.zeros(s, dtype=torch.int64)
         tables = (self.state_splits.data_ptr(), self.lengths.data_ptr(), offsets.data_ptr())
-        return int(_kernel("intersect_dense_workspace")(s, graphs, *tables)), offsets
+        return int(kernel("intersect_dense_workspace")(s, graphs, *tables)), offsets
 
     def native(self) -> tuple[Any, Any]:
         """Returns the extension's views of the graphs and of the sequences."""
         kind = "Float32" if self.scores.dtype == torch.float32 else "Float64"
-        graphs = _kernel("GraphVec" + kind).make(
+        graphs = kernel("GraphVec" + kind).make(
             self.state_splits.numel() - 1,
             self.arcs.data_ptr(),
             self.graph_scores.data_ptr(),
             self.state_splits.data_ptr(),
             self.arc_splits.data_ptr(),
         )
-        dense = _kernel("DenseVec" + kind).make(
+        dense = kernel("DenseVec" + kind).make(
             self.lengths.numel(),
             self.scores.data_ptr(),
             self.scores.stride(0),
@@ -361,7 +361,7 @@ def intersect_dense_forward(batch: DenseIntersection, *, save: bool) -> Forward:
     dtype = batch.scores.dtype
     size, offsets = batch.workspace()
     result = Forward.empty(batch.lengths.numel(), size if save else 0, dtype, offsets)
-    _kernel("intersect_dense_forward", dtype)(
+    kernel("intersect_dense_forward", dtype)(
         *batch.native(),
         result.cells.data_ptr() if save else 0,
         offsets.data_ptr(),
@@ -399,17 +399,17 @@ def intersect_dense_backward(
         The gradients of the frame scores (N, T, C) and, if wanted, of the graph scores (A,).
     """
     s, dtype = batch.lengths.numel(), batch.scores.dtype
-    cells = _check(cells, "cells", dtype, (batch.workspace()[0],))
-    cell_offsets = _check(cell_offsets, "cell_offsets", torch.int64, (s,))
-    path_count = _check(path_count, "path_count", torch.uint8, (s,))
-    grad_nll = _check(grad_nll, "grad_nll", torch.float64, (s,))
-    grad_entropy = _check(grad_entropy, "grad_entropy", torch.float64, (s,))
+    cells = check(cells, "cells", dtype, (batch.workspace()[0],))
+    cell_offsets = check(cell_offsets, "cell_offsets", torch.int64, (s,))
+    path_count = check(path_count, "path_count", torch.uint8, (s,))
+    grad_nll = check(grad_nll, "grad_nll", torch.float64, (s,))
+    grad_entropy = check(grad_entropy, "grad_entropy", torch.float64, (s,))
     shared = batch.state_splits.numel() == 2
     num_arcs = batch.arcs.shape[0]
     shape = (s if shared else 1, num_arcs) if graph_gradient else (0, 0)
     grad_graph = torch.zeros(shape, dtype=dtype)
     grad = torch.zeros(batch.scores.shape, dtype=dtype)
-    _kernel("intersect_dense_backward", dtype)(
+    kernel("intersect_dense_backward", dtype)(
         *batch.native(),
         cells.data_ptr(),
         cell_offsets.data_ptr(),

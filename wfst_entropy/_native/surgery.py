@@ -1,0 +1,101 @@
+"""Graph surgery in C++: how graphs are handed to an operation, and what comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from wfst_entropy import _native
+
+
+class GraphArrays(NamedTuple):
+    """A vector of FSAs as an operation reads it; all on the CPU."""
+
+    fsa_splits: Tensor  # int64 (num_fsas + 1,), into states
+    state_splits: Tensor  # int64 (num_states + 1,), into arcs
+    arcs: Tensor  # int32 (num_arcs, 3), valid for the splits
+    scores: Tensor | None = None  # float64 (num_arcs,), where the operation looks at weights
+    aux_labels: Tensor | None = None  # int32 (num_arcs,), where it looks at them
+
+
+class LimitError(RuntimeError):
+    """The result outgrows the limits, or what 32-bit numbers can count."""
+
+
+class CycleError(ValueError):
+    """There is a cycle where none may be."""
+
+
+class InputError(ValueError):
+    """The operation has no answer for this input."""
+
+
+def run(
+    operation: str,
+    graphs: Sequence[GraphArrays],
+    *,
+    max_states: int,
+    max_arcs: int,
+    parameters: Sequence[Any] = (),
+) -> list[Tensor]:
+    """Runs one operation of the extension.
+
+    Args:
+      operation: its name in the extension, which stands in messages too.
+      graphs: its operands.
+      max_states: the largest number of states of the result, over all FSAs.
+      max_arcs: likewise of arcs.
+      parameters: what else it takes: numbers, or the addresses of tensors that the caller keeps
+        alive and has checked.
+
+    Returns:
+      What the operation returns: `fsa_splits`, `state_splits`, `arcs` (flat), then its arc maps and
+      whatever else the operation tells.
+
+    Raises:
+      LimitError, CycleError, InputError: as the operation says.
+      KeyboardInterrupt: Ctrl-C was pressed meanwhile.
+      RuntimeError: the extension is not there.
+    """
+    function = _native.kernel(operation)
+    progress = _native.kernel("Progress")(operation, max_states, max_arcs)
+    kept = [_checked(graph) for graph in graphs]
+    views = [_view(graph) for graph in kept]
+    try:
+        parts = function(*views, progress, *parameters)
+    except _native.kernel("LimitError") as error:
+        raise LimitError(str(error)) from None
+    except _native.kernel("CycleError") as error:
+        raise CycleError(str(error)) from None
+    except _native.kernel("InputError") as error:
+        raise InputError(str(error)) from None
+    return [torch.from_numpy(part) for part in parts]
+
+
+def _checked(graph: GraphArrays) -> GraphArrays:
+    """The same, contiguous, each tensor of the size that the splits promise."""
+    num_states = int(graph.fsa_splits[-1])
+    num_arcs = int(graph.state_splits[-1])
+    scores, aux_labels = graph.scores, graph.aux_labels
+    check = _native.check
+    return GraphArrays(
+        check(graph.fsa_splits, "fsa_splits", torch.int64, tuple(graph.fsa_splits.shape)),
+        check(graph.state_splits, "state_splits", torch.int64, (num_states + 1,)),
+        check(graph.arcs, "arcs", torch.int32, (num_arcs, 3)),
+        None if scores is None else check(scores, "scores", torch.float64, (num_arcs,)),
+        None if aux_labels is None else check(aux_labels, "aux_labels", torch.int32, (num_arcs,)),
+    )
+
+
+def _view(graph: GraphArrays) -> Any:
+    return _native.kernel("FsaVecView").make(
+        graph.fsa_splits.numel() - 1,
+        graph.fsa_splits.data_ptr(),
+        graph.state_splits.data_ptr(),
+        graph.arcs.data_ptr(),
+        0 if graph.scores is None else graph.scores.data_ptr(),
+        0 if graph.aux_labels is None else graph.aux_labels.data_ptr(),
+    )

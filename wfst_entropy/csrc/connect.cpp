@@ -1,0 +1,88 @@
+// Keeps the states on a path from the start to the final state.
+#include "surgery.h"
+
+namespace wfst_entropy {
+namespace {
+
+// Marks every state that the start state reaches.
+std::vector<uint8_t> accessible(const FsaView& fsa, Progress& progress) {
+  std::vector<uint8_t> seen(fsa.num_states, 0);
+  std::vector<int32_t> stack{0};
+  seen[0] = 1;
+  while (!stack.empty()) {
+    const int32_t state = stack.back();
+    stack.pop_back();
+    for (int64_t a = fsa.splits[state]; a < fsa.splits[state + 1]; ++a) {
+      progress.step();
+      const int32_t dst = fsa.arcs[a].dst;
+      if (!seen[dst]) {
+        seen[dst] = 1;
+        stack.push_back(dst);
+      }
+    }
+  }
+  return seen;
+}
+
+// Marks every state that reaches the final state, over arcs grouped by their destination.
+std::vector<uint8_t> coaccessible(const FsaView& fsa, Progress& progress) {
+  std::vector<int64_t> begin(fsa.num_states + 1, 0);
+  for (int64_t a = fsa.first_arc(); a < fsa.end_arc(); ++a) ++begin[fsa.arcs[a].dst + 1];
+  for (int32_t s = 0; s < fsa.num_states; ++s) begin[s + 1] += begin[s];
+  std::vector<int32_t> origin(fsa.num_arcs());
+  std::vector<int64_t> next(begin.begin(), begin.end() - 1);
+  for (int64_t a = fsa.first_arc(); a < fsa.end_arc(); ++a) origin[next[fsa.arcs[a].dst]++] = fsa.arcs[a].src;
+
+  std::vector<uint8_t> seen(fsa.num_states, 0);
+  std::vector<int32_t> stack{fsa.final_state()};
+  seen[fsa.final_state()] = 1;
+  while (!stack.empty()) {
+    const int32_t state = stack.back();
+    stack.pop_back();
+    for (int64_t i = begin[state]; i < begin[state + 1]; ++i) {
+      progress.step();
+      if (!seen[origin[i]]) {
+        seen[origin[i]] = 1;
+        stack.push_back(origin[i]);
+      }
+    }
+  }
+  return seen;
+}
+
+void connect_one(const FsaView& fsa, FsaVecBuilder& builder, Progress& progress) {
+  if (fsa.empty()) return builder.end_empty_fsa();
+  std::vector<uint8_t> keep = accessible(fsa, progress);
+  const std::vector<uint8_t> useful = coaccessible(fsa, progress);
+  for (int32_t s = 0; s < fsa.num_states; ++s) keep[s] &= useful[s];
+  if (!keep[0]) return builder.end_empty_fsa();
+
+  std::vector<int32_t> number(fsa.num_states, -1);
+  for (int32_t s = 0, n = 0; s < fsa.num_states; ++s) {
+    if (keep[s]) number[s] = n++;
+  }
+  for (int32_t s = 0; s < fsa.num_states; ++s) {
+    if (!keep[s]) continue;
+    builder.begin_state();
+    for (int64_t a = fsa.splits[s]; a < fsa.splits[s + 1]; ++a) {
+      const Arc& arc = fsa.arcs[a];
+      if (keep[arc.dst]) builder.add_arc(number[arc.dst], arc.label, a);
+    }
+  }
+  builder.end_fsa(/*add_final=*/false);
+}
+
+nb::tuple connect(const FsaVecView& fsas, Progress& progress) {
+  FsaVecBuilder builder(progress, /*num_maps=*/1);
+  {
+    nb::gil_scoped_release released;
+    for (int64_t i = 0; i < fsas.num_fsas; ++i) connect_one(fsas[i], builder, progress);
+  }
+  return result(std::move(builder));
+}
+
+}  // namespace
+
+void bind_connect(nb::module_& m) { m.def("connect", &connect); }
+
+}  // namespace wfst_entropy

@@ -1,0 +1,66 @@
+// How far an operation is: its limits, and whether the user wants it to stop.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+namespace wfst_entropy {
+
+// The graph outgrows what the caller allows, or what 32-bit numbers can count.
+struct LimitError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+// A cycle where none may be; the message names it.
+struct CycleError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+// The input has no answer: the message says why and what to do.
+struct InputError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+class Progress {
+ public:
+  // The limits are lowered to what int32 state numbers and arc numbers can count.
+  Progress(std::string operation, int64_t max_states, int64_t max_arcs)
+      : operation_(std::move(operation)),
+        max_states_(std::min(max_states, kLargest)),
+        max_arcs_(std::min(max_arcs, kLargest)) {}
+
+  // Tells that the result has, or is about to have, so many states and arcs. Throws LimitError, or what Ctrl-C raises.
+  void grow(int64_t num_states, int64_t num_arcs) {
+    num_states_ = num_states;
+    num_arcs_ = num_arcs;
+    if (num_states > max_states_ || num_arcs > max_arcs_) throw_limit();
+    step();
+  }
+
+  // Call this in every long loop that does not call grow(): it lets Ctrl-C through.
+  void step() {
+    if (++steps_ % kStepsBetweenChecks == 0) check_interrupt();
+  }
+
+  const std::string& operation() const { return operation_; }
+  int64_t max_states() const { return max_states_; }
+  int64_t max_arcs() const { return max_arcs_; }
+
+ private:
+  static constexpr int64_t kLargest = std::numeric_limits<int32_t>::max() - 1;
+  static constexpr uint64_t kStepsBetweenChecks = 1 << 18;
+
+  [[noreturn]] void throw_limit() const;
+  void check_interrupt() const;  // takes the GIL
+
+  std::string operation_;
+  int64_t max_states_, max_arcs_;
+  int64_t num_states_ = 0, num_arcs_ = 0;
+  uint64_t steps_ = 0;
+};
+
+}  // namespace wfst_entropy

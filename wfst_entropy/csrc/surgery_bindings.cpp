@@ -1,0 +1,28 @@
+// The types that operations on graphs share with Python, and the list of all operations.
+#include "surgery_bindings.h"
+
+#include <nanobind/stl/string.h>
+
+#include "surgery.h"
+
+namespace wfst_entropy {
+
+void bind_surgery(nb::module_& m) {
+  nb::exception<LimitError>(m, "LimitError", PyExc_RuntimeError);
+  nb::exception<CycleError>(m, "CycleError", PyExc_ValueError);
+  nb::exception<InputError>(m, "InputError", PyExc_ValueError);
+  nb::class_<FsaVecView>(m, "FsaVecView")
+      .def_static("make", [](int64_t num_fsas, uintptr_t fsa_splits, uintptr_t state_splits, uintptr_t arcs,
+                             uintptr_t scores, uintptr_t aux_labels) {
+        return FsaVecView{num_fsas,
+                          reinterpret_cast<const int64_t*>(fsa_splits),
+                          reinterpret_cast<const int64_t*>(state_splits),
+                          reinterpret_cast<const Arc*>(arcs),
+                          reinterpret_cast<const double*>(scores),
+                          reinterpret_cast<const int32_t*>(aux_labels)};
+      });
+  nb::class_<Progress>(m, "Progress").def(nb::init<std::string, int64_t, int64_t>());
+  bind_connect(m);
+}
+
+}  // namespace wfst_entropy

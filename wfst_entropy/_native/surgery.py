@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from wfst_entropy import _native
+from wfst_entropy._native import check, kernel
 
 
 class GraphArrays(NamedTuple):
@@ -60,17 +60,17 @@ def run(
       KeyboardInterrupt: Ctrl-C was pressed meanwhile.
       RuntimeError: the extension is not there.
     """
-    function = _native.kernel(operation)
-    progress = _native.kernel("Progress")(operation, max_states, max_arcs)
+    function = kernel(operation)
+    progress = kernel("Progress")(operation, max_states, max_arcs)
     kept = [_checked(graph) for graph in graphs]
     views = [_view(graph) for graph in kept]
     try:
         parts = function(*views, progress, *parameters)
-    except _native.kernel("LimitError") as error:
+    except kernel("LimitError") as error:
         raise LimitError(str(error)) from None
-    except _native.kernel("CycleError") as error:
+    except kernel("CycleError") as error:
         raise CycleError(str(error)) from None
-    except _native.kernel("InputError") as error:
+    except kernel("InputError") as error:
         raise InputError(str(error)) from None
     return [torch.from_numpy(part) for part in parts]
 
@@ -80,7 +80,6 @@ def _checked(graph: GraphArrays) -> GraphArrays:
     num_states = int(graph.fsa_splits[-1])
     num_arcs = int(graph.state_splits[-1])
     scores, aux_labels = graph.scores, graph.aux_labels
-    check = _native.check
     return GraphArrays(
         check(graph.fsa_splits, "fsa_splits", torch.int64, tuple(graph.fsa_splits.shape)),
         check(graph.state_splits, "state_splits", torch.int64, (num_states + 1,)),
@@ -91,7 +90,7 @@ def _checked(graph: GraphArrays) -> GraphArrays:
 
 
 def _view(graph: GraphArrays) -> Any:
-    return _native.kernel("FsaVecView").make(
+    return kernel("FsaVecView").make(
         graph.fsa_splits.numel() - 1,
         graph.fsa_splits.data_ptr(),
         graph.state_splits.data_ptr(),

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 
 import wfst_entropy
-from wfst_entropy import _native
+import wfst_entropy._native as _native
 
 
 class Backend(NamedTuple):

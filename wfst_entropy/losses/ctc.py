@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from wfst_entropy import _native
+import wfst_entropy._native as _native
 from wfst_entropy.algorithms.intersect_dense import SCORE_LIMIT
 from wfst_entropy.fsa.errors import FsaTypeError, FsaValueError
 from wfst_entropy.losses.alignment import (

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wfst_entropy import _native
+import wfst_entropy._native as _native
 from wfst_entropy.algorithms.intersect_dense import check_graph, intersect_dense_tot_scores
 from wfst_entropy.fsa import DenseFsaVec, Fsa
 from wfst_entropy.fsa.errors import FsaValueError

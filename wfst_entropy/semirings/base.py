@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -68,13 +68,14 @@ class Semiring(ABC):
     tensor([3., 0., 4.])
     """
 
-    zero_element: ClassVar[tuple[float, ...]]
-    one_element: ClassVar[tuple[float, ...]]
-    commutative: ClassVar[bool] = True
-    idempotent: ClassVar[bool] = False
-    path: ClassVar[bool] = False
-    has_star: ClassVar[bool] = False
-    has_divide: ClassVar[bool] = False
+    # Of the class, or of the instance where they depend on its arguments.
+    zero_element: tuple[float, ...]
+    one_element: tuple[float, ...]
+    commutative: bool = True
+    idempotent: bool = False
+    path: bool = False
+    has_star: bool = False
+    has_divide: bool = False
 
     @property
     def num_slots(self) -> int:

@@ -12,6 +12,24 @@ from wfst_entropy.semirings.base import Semiring
 _INF = float("inf")
 
 
+def require_no_gain(value: Tensor, semiring: Semiring) -> None:
+    """Raise unless no log-weight is above 0, where repeating a cycle never pays.
+
+    Some 1e-6 (float32) or 1e-14 (float64) is taken for a rounded 0: the scores of a cycle that
+    cancel exactly on paper rarely do in floating point.
+
+    Raises:
+        ValueError: naming the first element above 0.
+    """
+    bad = ~(value <= 8 * torch.finfo(value.dtype).eps)
+    if bool(bad.any()):
+        where = tuple(bad.nonzero()[0].tolist())
+        raise ValueError(
+            f"{type(semiring).__name__}.star needs log-weights <= 0, got {value[where].item():g} "
+            f"at {list(where)}: repeating the cycle has no best number of passes; lower its weight"
+        )
+
+
 class TropicalSemiring(Semiring):
     r"""Log-weights of best paths (k2's sign: larger is better).
 
@@ -47,13 +65,7 @@ class TropicalSemiring(Semiring):
 
     @override
     def star(self, value: Tensor) -> Tensor:
-        bad = ~(value <= 0)
-        if bool(bad.any()):
-            where = tuple(bad.nonzero()[0].tolist())
-            raise ValueError(
-                f"TropicalSemiring.star needs log-weights <= 0, got {value[where].item():g} at "
-                f"{list(where)}: repeating the cycle has no best number of passes; lower its weight"
-            )
+        require_no_gain(value, self)
         return torch.zeros_like(value)
 
     @override

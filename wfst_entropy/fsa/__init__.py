@@ -17,6 +17,8 @@ from wfst_entropy.fsa.errors import (
 from wfst_entropy.fsa.fsa import Fsa
 from wfst_entropy.fsa.properties import Properties
 from wfst_entropy.fsa.ragged import RaggedShape, RaggedTensor
+from wfst_entropy.fsa.ragged_index import index_and_sum, index_ragged, index_select
+from wfst_entropy.fsa.ragged_shape import random_ragged_shape, regular_ragged_shape
 from wfst_entropy.fsa.symbol_table import SymbolTable
 
 FsaVec = Fsa
@@ -41,4 +43,9 @@ __all__ = [
     "RaggedTensor",
     "SymbolNotFoundError",
     "SymbolTable",
+    "index_and_sum",
+    "index_ragged",
+    "index_select",
+    "random_ragged_shape",
+    "regular_ragged_shape",
 ]

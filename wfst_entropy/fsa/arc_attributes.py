@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from wfst_entropy.fsa.errors import FsaValueError
-from wfst_entropy.fsa.ragged import RaggedShape, RaggedTensor
+from wfst_entropy.fsa.ragged import RaggedTensor
+from wfst_entropy.fsa.ragged_index import index_and_sum, index_select
 
 
 def aux_name(i: int) -> str:
@@ -35,13 +36,7 @@ def select(value: Any, arc_map: Tensor, filler: float = 0) -> Any:
         return value.index(arc_map)
     if not isinstance(value, Tensor):
         return value
-    nothing = arc_map < 0
-    if not bool(nothing.any()):
-        return value[arc_map]
-    if not value.shape[0]:
-        return value.new_full((arc_map.numel(), *value.shape[1:]), filler)
-    column = nothing.reshape(-1, *[1] * (value.dim() - 1))
-    return torch.where(column, value.new_tensor(filler), value[arc_map.clamp(min=0)])
+    return index_select(value, arc_map, filler)
 
 
 def select_final(value: Any, arc_map: Tensor, labels: Tensor) -> Any:
@@ -74,13 +69,11 @@ def join(name: str, value: Any, arc_map: RaggedTensor, filler: float, labels: Te
       FsaValueError: an integer attribute with more than one number per arc.
     """
     if isinstance(value, RaggedTensor):
-        lists = value.index(arc_map.values)
-        return RaggedTensor(arc_map.shape.compose(lists.shape), lists.values).remove_axis(1)
+        return value.index(arc_map).remove_axis(1)
     if not isinstance(value, Tensor):
         return value
     if value.is_floating_point() or value.is_complex():
-        total = value.new_zeros(arc_map.dim0, *value.shape[1:])
-        return total.index_add(0, arc_map.shape.row_ids(1), select(value, arc_map.values))
+        return index_and_sum(value, arc_map)
     if value.dim() > 1:
         raise FsaValueError(
             f"attribute {name!r}: has shape {tuple(value.shape)}; where arcs are joined, an "
@@ -89,10 +82,7 @@ def join(name: str, value: Any, arc_map: RaggedTensor, filler: float, labels: Te
         )
     numbers = torch.where((labels == -1) & (value == -1), filler, value).to(value.dtype)
     numbers = select(numbers, arc_map.values, filler)
-    kept = numbers != filler
-    row_ids = arc_map.shape.row_ids(1)[kept]
-    sizes = torch.bincount(row_ids, minlength=arc_map.dim0)
-    return RaggedTensor(RaggedShape.from_sizes(sizes), numbers[kept])
+    return RaggedTensor(arc_map.shape, numbers).remove_values_eq(filler)
 
 
 def cat(values: Sequence[Any]) -> Any:
@@ -109,16 +99,12 @@ def to(value: Any, device: torch.device | str) -> Any:
 
 def detach(value: Any) -> Any:
     """The attribute without autograd, sharing memory."""
-    if isinstance(value, RaggedTensor):
-        return RaggedTensor(value.shape, value.values.detach())
-    return value.detach() if isinstance(value, Tensor) else value
+    return value.detach() if isinstance(value, (Tensor, RaggedTensor)) else value
 
 
 def clone(value: Any) -> Any:
     """A copy of a per-arc attribute; another object is passed on."""
-    if isinstance(value, RaggedTensor):
-        return RaggedTensor(value.shape, value.values.clone())
-    return value.clone() if isinstance(value, Tensor) else value
+    return value.clone() if isinstance(value, (Tensor, RaggedTensor)) else value
 
 
 def same(a: Any, b: Any) -> bool:

@@ -8,13 +8,18 @@ A shape with `n` axes is written `[axis 0][axis 1]...`; axis `k >= 1` has
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from wfst_entropy.fsa.errors import FsaIndexError, FsaTypeError, FsaValueError
+from wfst_entropy.fsa.errors import FsaFormatError, FsaIndexError, FsaTypeError, FsaValueError
+from wfst_entropy.fsa.ragged_lists import format_lists, parse_lists, split_lists
+
+INTEGER_DTYPES = (torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64)
 
 
 def sizes_to_splits(sizes: Tensor) -> Tensor:
@@ -27,6 +32,63 @@ def sizes_to_splits(sizes: Tensor) -> Tensor:
     splits = torch.zeros(sizes.numel() + 1, dtype=torch.int64, device=sizes.device)
     torch.cumsum(sizes, dim=0, out=splits[1:])
     return splits
+
+
+def regular_ragged_shape(*sizes: int, device: torch.device | str | None = None) -> RaggedShape:
+    """The shape of an ordinary tensor of these sizes.
+
+    Raises:
+      FsaValueError: fewer than two sizes, or a negative one.
+
+    Example:
+      >>> print(regular_ragged_shape(2, 3))
+      [ [ x x x ] [ x x x ] ]
+    """
+    if len(sizes) < 2 or min(sizes) < 0:
+        raise FsaValueError(f"sizes: need two or more, none negative, got {sizes}.")
+    row_splits, rows = [], sizes[0]
+    for size in sizes[1:]:
+        row_splits.append(torch.arange(rows + 1, device=device) * size)
+        rows *= size
+    return RaggedShape._unchecked(row_splits, rows)
+
+
+def random_ragged_shape(
+    min_num_axes: int = 2,
+    max_num_axes: int = 4,
+    min_num_elements: int = 0,
+    max_num_elements: int = 2000,
+    seed: int | None = None,
+) -> RaggedShape:
+    """A random shape, for tests.
+
+    Args:
+      min_num_axes, max_num_axes: the number of axes is drawn from this range, its ends included.
+      min_num_elements, max_num_elements: likewise the number of elements.
+      seed: of the random numbers; by default every call gives another shape.
+
+    Raises:
+      FsaValueError: a range is empty, or fewer than two axes are asked for.
+
+    Example:
+      >>> random_ragged_shape(3, 3, 5, 5, seed=1).tot_sizes()[-1]
+      5
+    """
+    axes, elements = (min_num_axes, max_num_axes), (min_num_elements, max_num_elements)
+    if not 2 <= axes[0] <= axes[1] or not 0 <= elements[0] <= elements[1]:
+        raise FsaValueError(
+            f"needs 2 <= min_num_axes <= max_num_axes, got {axes}, and "
+            f"0 <= min_num_elements <= max_num_elements, got {elements}."
+        )
+    rng = random.Random(seed)
+    size = rng.randint(*elements)
+    row_splits: list[Tensor] = []
+    for _ in range(rng.randint(*axes) - 1):
+        rows = rng.randint(1, size + 1)
+        inner = sorted(rng.randint(0, size) for _ in range(rows - 1))
+        row_splits.insert(0, torch.tensor([0, *inner, size]))
+        size = rows
+    return RaggedShape._unchecked(row_splits)
 
 
 class RaggedShape:
@@ -89,6 +151,24 @@ class RaggedShape:
         """
         return cls(*(sizes_to_splits(size) for size in sizes))
 
+    @classmethod
+    def from_str(cls, text: str, device: torch.device | str | None = None) -> RaggedShape:
+        """Reads k2's text form, with an `x` for each element.
+
+        Raises:
+          FsaFormatError: brackets that do not match, or something other than `x`.
+          FsaTypeError: the nesting is uneven, or less than two deep.
+
+        Example:
+          >>> RaggedShape.from_str("[ [x x] [] [x] ]").row_splits(1).tolist()
+          [0, 2, 2, 3]
+        """
+        lengths, elements = split_lists(parse_lists(text))
+        other = next((x for x in elements if x != "x"), None)
+        if other is not None:
+            raise FsaFormatError(f"ragged shape: every element must be 'x', got {other!r}.")
+        return cls.from_sizes(*(torch.tensor(n, dtype=torch.int64, device=device) for n in lengths))
+
     @property
     def num_axes(self) -> int:
         """Number of axes, at least 2."""
@@ -112,6 +192,24 @@ class RaggedShape:
         """Number of elements on `axis`, over all rows."""
         self._check_axis(axis, 0)
         return self._tot_sizes[axis]
+
+    def tot_sizes(self) -> tuple[int, ...]:
+        """Number of elements on each axis."""
+        return self._tot_sizes
+
+    def max_size(self, axis: int) -> int:
+        """The length of the longest row on `axis`, from 1 on; 0 if there is none.
+
+        Example:
+          >>> RaggedShape.from_str("[ [x x] [] [x] ]").max_size(1)
+          2
+        """
+        splits = self.row_splits(axis)
+        return int((splits[1:] - splits[:-1]).max()) if splits.numel() > 1 else 0
+
+    def all_row_splits(self) -> list[Tensor]:
+        """The row splits of all axes from axis 1 on, in a new list."""
+        return list(self._row_splits)
 
     def row_splits(self, axis: int) -> Tensor:
         """Where the rows of `axis - 1` begin in `axis`: int64 `(tot_size(axis - 1) + 1,)`."""
@@ -138,44 +236,85 @@ class RaggedShape:
                 f"{self.num_axes} axes, got {axis}."
             )
 
-    def index(self, indexes: Tensor) -> tuple[RaggedShape, Tensor]:
-        """Picks rows of axis 0, in the order given and with repetition allowed.
+    def index(self, indexes: Tensor, axis: int = 0) -> tuple[RaggedShape, Tensor]:
+        """Picks elements of one axis, with all that is in them; repetition is allowed.
 
         Args:
-          indexes: int64 `(n,)`, each from 0 to `dim0 - 1`, or -1 for an empty row.
+          indexes: integers `(n,)`, each from 0 to `tot_size(axis) - 1`; on axis 0 in any order, and
+            -1 stands for an empty row; on other axes, elements stay in the rows they are in, so
+            these rows must not fall.
+          axis: the axis that is indexed.
 
         Returns:
-          The shape with `dim0 == n`, and int64 positions of its elements in the old last axis.
+          The new shape, and int64 positions of its elements in the old last axis.
+
+        Raises:
+          FsaTypeError: the indexes are not integers.
+          FsaIndexError: an index or the axis is outside the shape.
+          FsaValueError: on axis 1 or higher, the rows fall.
 
         Example:
           >>> shape, positions = RaggedShape(torch.tensor([0, 2, 3])).index(torch.tensor([1, 0]))
           >>> shape.row_splits(1).tolist(), positions.tolist()
           ([0, 1, 3], [2, 0, 1])
         """
-        rows = indexes
+        self._check_axis(axis, 0)
+        rows = self._check_indexes(indexes, axis)
+        if axis == 0:
+            return _index_rows(self._row_splits, rows)
+        parents = self.row_ids(axis)[rows]
+        if bool((parents[1:] < parents[:-1]).any()):
+            raise FsaValueError(
+                f"indexes: on axis {axis} the elements stay in their rows, which must not fall, "
+                f"got rows {parents.tolist()[:10]}; sort the indexes, or use remove_axis(0)."
+            )
+        sizes = torch.bincount(parents, minlength=self._tot_sizes[axis - 1])
+        outer = [*self._row_splits[: axis - 1], sizes_to_splits(sizes)]
+        if axis == self.num_axes - 1:
+            return RaggedShape._unchecked(outer), rows
+        inner, positions = _index_rows(self._row_splits[axis:], rows)
+        return RaggedShape._unchecked([*outer, *inner._row_splits]), positions
+
+    def _check_indexes(self, indexes: Tensor, axis: int) -> Tensor:
+        if indexes.dtype not in INTEGER_DTYPES or indexes.dim() != 1:
+            raise FsaTypeError(
+                f"indexes: must be a 1-D tensor of integers, got {indexes.dtype} "
+                f"{tuple(indexes.shape)}."
+            )
+        lowest, size = (-1 if axis == 0 else 0), self._tot_sizes[axis]
+        if bool(((indexes < lowest) | (indexes >= size)).any()):
+            raise FsaIndexError(
+                f"indexes: must be from {lowest} to {size - 1}, got from {int(indexes.min())} to "
+                f"{int(indexes.max())}."
+            )
+        return indexes.to(device=self.device, dtype=torch.int64)
+
+    def slice_rows(self, begin: int, end: int) -> tuple[RaggedShape, int, int]:
+        """Rows `begin` to `end - 1` of axis 0, and the range of their elements on the last axis."""
         new_splits = []
         for splits in self._row_splits:
-            begins = splits[rows]
-            # For row -1 this is first split - last split, which the clamp makes an empty row.
-            sizes = (splits[rows + 1] - begins).clamp(min=0)
-            new = sizes_to_splits(sizes)
-            # Element j of the new axis is (begin of its row) + (j - new begin of its row).
-            shift = torch.repeat_interleave(begins - new[:-1], sizes)
-            rows = torch.arange(shift.numel(), device=splits.device) + shift
-            new_splits.append(new)
-        return RaggedShape._unchecked(new_splits), rows
+            part = splits[begin : end + 1]
+            new_splits.append(part - part[0])
+            begin, end = int(part[0]), int(part[-1])
+        return RaggedShape._unchecked(new_splits, end - begin), begin, end
+
+    def get_layer(self, layer: int) -> RaggedShape:
+        """The shape with two axes that axes `layer` and `layer + 1` make.
+
+        Example:
+          >>> print(RaggedShape.from_str("[ [[x] []] [[x x]] ]").get_layer(1))
+          [ [ x ] [ ] [ x x ] ]
+        """
+        if not 0 <= layer < self.num_axes - 1:
+            raise FsaIndexError(f"layer: must be from 0 to {self.num_axes - 2}, got {layer}.")
+        return RaggedShape._unchecked([self._row_splits[layer]])
 
     def __getitem__(self, i: int) -> RaggedShape:
         """The shape of row `i`, with one axis less; only for three axes or more."""
         if self.num_axes == 2:
             raise FsaIndexError("shape[i]: needs at least 3 axes, got 2; use row_splits(1).")
-        begin, end = self._range(i)
-        new_splits = []
-        for splits in self._row_splits[1:]:
-            part = splits[begin : end + 1]
-            new_splits.append(part - part[0])
-            begin, end = int(part[0]), int(part[-1])
-        return RaggedShape._unchecked(new_splits)
+        self._range(i)
+        return self.slice_rows(i % self.dim0, i % self.dim0 + 1)[0].remove_axis(0)
 
     def _range(self, i: int) -> tuple[int, int]:
         """Begin and end of row `i` (may count from the end) on axis 1."""
@@ -193,24 +332,29 @@ class RaggedShape:
         return begin, end
 
     def remove_axis(self, axis: int) -> RaggedShape:
-        """Removes one axis but the last: axis 0 drops the outer list, another joins its rows.
+        """Removes one axis: the first drops the outer list, the last the elements, another joins.
+
+        Raises:
+          FsaIndexError: there are only two axes, or `axis` is none of them.
 
         Example:
-          >>> shape = RaggedShape(torch.tensor([0, 2, 3]), torch.tensor([0, 1, 3, 4]))
-          >>> shape.remove_axis(1).row_splits(1).tolist()
-          [0, 3, 4]
+          >>> shape = RaggedShape.from_str("[ [[x] [x x]] [[x]] ]")
+          >>> for axis in range(3):
+          ...     print(shape.remove_axis(axis))
+          [ [ x ] [ x x ] [ x ] ]
+          [ [ x x x ] [ x ] ]
+          [ [ x x ] [ x ] ]
         """
         if self.num_axes == 2:
             raise FsaIndexError("remove_axis: needs at least 3 axes, got 2.")
-        if not 0 <= axis < self.num_axes - 1:
-            raise FsaIndexError(
-                f"axis: must be from 0 to {self.num_axes - 2} (the last axis stays), got {axis}."
-            )
+        self._check_axis(axis, 0)
         if axis == 0:
-            return RaggedShape._unchecked(self._row_splits[1:])
+            return RaggedShape._unchecked(self._row_splits[1:], self.numel())
+        if axis == self.num_axes - 1:
+            return RaggedShape._unchecked(self._row_splits[:-1])
         joined = self._row_splits[axis][self._row_splits[axis - 1]]
         return RaggedShape._unchecked(
-            [*self._row_splits[: axis - 1], joined, *self._row_splits[axis + 1 :]]
+            [*self._row_splits[: axis - 1], joined, *self._row_splits[axis + 1 :]], self.numel()
         )
 
     def compose(self, inner: RaggedShape) -> RaggedShape:
@@ -251,6 +395,12 @@ class RaggedShape:
             return self
         return RaggedShape._unchecked([s.to(device) for s in self._row_splits], self.numel())
 
+    def nest(self, elements: list[Any]) -> list[Any]:
+        """The nested lists of this shape around a flat list of elements."""
+        for splits in reversed(self._row_splits):
+            elements = [elements[b:e] for b, e in pairwise(splits.tolist())]
+        return elements
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, RaggedShape):
             return NotImplemented
@@ -264,9 +414,26 @@ class RaggedShape:
     def __reduce__(self) -> tuple[Any, ...]:
         return RaggedShape, tuple(self._row_splits)
 
+    def __str__(self) -> str:
+        return format_lists(self.nest([0] * self.numel()), "x")
+
     def __repr__(self) -> str:
         splits = ", ".join(str(splits.tolist()) for splits in self._row_splits)
         return f"RaggedShape(row_splits={splits})"
+
+
+def _index_rows(all_splits: list[Tensor], rows: Tensor) -> tuple[RaggedShape, Tensor]:
+    new_splits = []
+    for splits in all_splits:
+        begins = splits[rows]
+        # For row -1 this is first split - last split, which the clamp makes an empty row.
+        sizes = (splits[rows + 1] - begins).clamp(min=0)
+        new = sizes_to_splits(sizes)
+        # Element j of the new axis is (begin of its row) + (j - new begin of its row).
+        shift = torch.repeat_interleave(begins - new[:-1], sizes)
+        rows = torch.arange(shift.numel(), device=splits.device) + shift
+        new_splits.append(new)
+    return RaggedShape._unchecked(new_splits, rows.numel()), rows
 
 
 def _check_splits(splits: Tensor, axis: int) -> None:

@@ -43,7 +43,7 @@ def to_dict(fsa: Fsa) -> dict[str, Any]:
         if isinstance(value, Tensor):
             tensors[name] = value
         elif isinstance(value, RaggedTensor):
-            splits = _row_splits(value.shape)
+            splits = value.shape.all_row_splits()
             ragged[name] = {"row_splits": splits, "values": value.values}
         else:
             _check_plain(name, value)
@@ -51,7 +51,7 @@ def to_dict(fsa: Fsa) -> dict[str, Any]:
     return {
         "format": _FORMAT,
         "version": _VERSION,
-        "row_splits": _row_splits(shape),
+        "row_splits": shape.all_row_splits(),
         "arcs": arcs,
         "scores": scores,
         "tensor_attributes": tensors,
@@ -78,10 +78,6 @@ def from_dict(values: Mapping[str, Any]) -> tuple[RaggedShape, Tensor, Tensor, d
             raise FsaFormatError(f"ragged attribute {name!r}: needs 'row_splits' and 'values'.")
         attributes[name] = RaggedTensor(RaggedShape(*parts["row_splits"]), parts["values"])
     return RaggedShape(*values["row_splits"]), values["arcs"], values["scores"], attributes
-
-
-def _row_splits(shape: RaggedShape) -> list[Tensor]:
-    return [shape.row_splits(axis) for axis in range(1, shape.num_axes)]
 
 
 def _check_plain(name: str, value: Any) -> None:

@@ -52,5 +52,8 @@ nb::tuple result(FsaVecBuilder&& builder, std::vector<Extras>&&... extras) {
 
 // One function per operation, each in the operation's own file; surgery_bindings.cpp calls them all.
 void bind_connect(nb::module_& m);
+void bind_difference(nb::module_& m);
+void bind_edit_counts(nb::module_& m);
+void bind_intersect(nb::module_& m);
 
 }  // namespace wfst_entropy

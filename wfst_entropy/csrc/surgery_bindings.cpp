@@ -23,6 +23,9 @@ void bind_surgery(nb::module_& m) {
       });
   nb::class_<Progress>(m, "Progress").def(nb::init<std::string, int64_t, int64_t>());
   bind_connect(m);
+  bind_difference(m);
+  bind_edit_counts(m);
+  bind_intersect(m);
 }
 
 }  // namespace wfst_entropy

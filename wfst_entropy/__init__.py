@@ -20,13 +20,19 @@ from typing import TYPE_CHECKING, Any
 # `wfst-entropy --help` need not wait for torch; a name is looked up in _ROOMS, in that order.
 if TYPE_CHECKING:
     from wfst_entropy.algorithms import (
+        ExpectedEditCounts,
+        compose,
         connect,
+        difference,
+        expected_edit_counts,
         get_arc_post,
         get_backward_scores,
         get_forward_scores,
         get_tot_scores,
+        intersect,
         intersect_dense,
         intersect_dense_tot_scores,
+        intersect_device,
         path_entropy,
         shortest_distance,
     )
@@ -65,7 +71,14 @@ if TYPE_CHECKING:
         Semiring,
         TropicalSemiring,
     )
-    from wfst_entropy.topologies import ctc_graph, ctc_topo, linear_fsa, linear_fst, min_num_frames
+    from wfst_entropy.topologies import (
+        ctc_graph,
+        ctc_topo,
+        levenshtein_graph,
+        linear_fsa,
+        linear_fst,
+        min_num_frames,
+    )
 
 __version__ = "0.1.0"
 
@@ -81,6 +94,7 @@ __all__ = [
     "CountingSemiring",
     "DenseFsaVec",
     "ExpectationSemiring",
+    "ExpectedEditCounts",
     "Fsa",
     "FsaError",
     "FsaVec",
@@ -96,12 +110,15 @@ __all__ = [
     "Semiring",
     "SymbolTable",
     "TropicalSemiring",
+    "compose",
     "connect",
     "ctc_alignment",
     "ctc_graph",
     "ctc_greedy_search",
     "ctc_loss",
     "ctc_topo",
+    "difference",
+    "expected_edit_counts",
     "forced_align",
     "fsa_alignment",
     "fsa_loss",
@@ -109,8 +126,11 @@ __all__ = [
     "get_backward_scores",
     "get_forward_scores",
     "get_tot_scores",
+    "intersect",
     "intersect_dense",
     "intersect_dense_tot_scores",
+    "intersect_device",
+    "levenshtein_graph",
     "linear_fsa",
     "linear_fst",
     "min_num_frames",

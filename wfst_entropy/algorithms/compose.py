@@ -56,8 +56,8 @@ def compose(
     :math:`w(x, z) = \bigoplus_y w_a(x, y) \otimes w_b(y, z)` in the log and the tropical semiring:
     `a_fsa.aux_labels` are matched with `b_fsa.labels`, and every pair of paths that match becomes
     one path whose score is the sum of theirs.  An operand without `aux_labels` is an acceptor,
-    which writes what it reads.  States, matching and speed are those of `intersect`; neither operand
-    needs to be arc-sorted.
+    which writes what it reads.  States and matching are those of `intersect`; neither operand needs
+    to be arc-sorted.
 
     Args:
       a_fsa, b_fsa: FSAs or vectors.  Two vectors of one length are taken pair by pair; a single
@@ -85,8 +85,8 @@ def compose(
         is; vectors of different lengths, or on different devices.
       FsaRuntimeError: the result outgrows a limit.
 
-    Source: Mohri, Pereira and Riley 2002, "Weighted finite-state transducers in speech recognition",
-    section 3.1; for the filter see `intersect`.
+    Source: Mohri, Pereira and Riley 2002, "Weighted finite-state transducers in speech
+    recognition", section 3.1; for the filter see `intersect`.
 
     >>> lexicon = Fsa.from_str("0 1 11 1 0\n0 1 12 2 0\n1 0 13 0 0.5\n0 2 -1 -1 0\n2")
     >>> grammar = Fsa.from_str("0 1 2 1\n1 2 -1 0\n2", acceptor=True)
@@ -142,7 +142,7 @@ def _output_labels(a_fsa: Fsa) -> Tensor | None:
         arc = int(wrong[0])
         raise FsaValueError(
             f"compose: a_fsa.aux_labels is {int(aux_labels[arc])} on arc {arc}, whose label is "
-            f"{int(a_fsa.labels[arc])}; -1 must stand on arcs into the final state and on no others."
+            f"{int(a_fsa.labels[arc])}; -1 stands on arcs into the final state and on no others."
         )
     return aux_labels.to(torch.int32)
 

@@ -183,7 +183,9 @@ def _token_lists(lattices: Fsa, name: str) -> RaggedTensor:
         ragged = RaggedTensor(RaggedShape(splits), found.to("cpu"))
     else:
         have = ", ".join(["labels", *lattices.attributes])
-        raise FsaValueError(f"tokens: {name!r} is not on the arcs of the lattices; they have {have}.")
+        raise FsaValueError(
+            f"tokens: {name!r} is not on the arcs of the lattices; they have {have}."
+        )
     if ragged.num_axes != 2 or ragged.dtype not in (torch.int32, torch.int64):
         raise FsaTypeError(
             f"tokens: {name!r} must hold integers, one or one list per arc, got {ragged.dtype}."

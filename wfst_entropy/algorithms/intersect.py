@@ -65,8 +65,8 @@ def intersect(
     Args:
       a_fsa, b_fsa: FSAs or vectors.  Two vectors of one length are taken pair by pair; a single
         FSA, or a vector of one, goes with each of the other operand.
-      treat_epsilons_specially: whether label 0 is epsilon, which each side may read on its own; else
-        it is a label like others.
+      treat_epsilons_specially: whether label 0 is epsilon, which each side may read on its own;
+        else it is a label like others.
       ret_arc_maps: whether to return, too, the arcs of `a_fsa` and of `b_fsa` that each new arc
         stands for: int64 `(num_new_arcs,)` each, -1 for none (an epsilon of the other side).
       epsilon_filter: `"sequence"` lets epsilons of `a_fsa` come before those of `b_fsa`, so that

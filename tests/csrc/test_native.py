@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from wfst_entropy import _native
+from wfst_entropy._native import dense
 from wfst_entropy.losses import ctc_alignment
 
 needs_native = pytest.mark.skipif(not _native.is_available(), reason=_native.why_not())
@@ -170,12 +171,39 @@ def test_nothing_that_would_read_outside_a_tensor_reaches_a_kernel():
     with pytest.raises(ValueError, match="grad_nll: the kernel needs"):
         _native.ctc_backward(batch(), out.cells, *saved, ones.float(), ones)
 
-    graph = (torch.tensor([[0, 0, 1], [0, 1, -1]], dtype=torch.int32), torch.zeros(2))
-    splits = (torch.tensor([0, 2]), torch.tensor([0, 2]))
+
+@needs_native
+def test_no_graph_that_reads_outside_reaches_the_dense_kernel():
     zeros = torch.zeros(2, dtype=torch.int64)
+    arcs = torch.tensor([[0, 0, 1], [0, 1, -1]], dtype=torch.int32)
+    splits = (torch.tensor([0, 2]), torch.tensor([0, 2]))
+
+    def graphs(arcs=arcs, weights=SCORES[0, 0, :2], states=splits[0], arc_splits=splits[1]):
+        return dense.DenseGraphs(arcs, weights, states, arc_splits, 4)
+
     with pytest.raises(ValueError, match="sequences must lie inside 2 utterances of 6"):
-        _native.DenseIntersection(*graph, *splits, SCORES, zeros, zeros + 1, zeros + 6)
-    with pytest.raises(ValueError, match="need 1 or 2 graphs with 2 arcs in all"):
-        _native.DenseIntersection(*graph, splits[0], zeros, SCORES, zeros, zeros, zeros + 6)
-    with pytest.raises(ValueError, match="graph_scores: the kernel needs"):
-        _native.DenseIntersection(graph[0], zeros, *splits, SCORES, zeros, zeros, zeros + 6)
+        dense.DenseIntersection(graphs(), SCORES, zeros, zeros + 1, zeros + 6)
+    with pytest.raises(ValueError, match="graphs: need 1 or 3, got 2"):
+        two = graphs(states=torch.tensor([0, 2, 2]), arc_splits=torch.tensor([0, 2, 2]))
+        dense.DenseIntersection(two, SCORES, *torch.zeros(3, 3, dtype=torch.int64))
+    with pytest.raises(ValueError, match="arc_splits: must end at the 2 arcs"):
+        graphs(arc_splits=torch.tensor([0, 1]))
+    with pytest.raises(ValueError, match="must start at 0 and never fall"):
+        graphs(states=torch.tensor([0, 2, 1]), arc_splits=torch.tensor([0, 2, 2]))
+    with pytest.raises(ValueError, match="scores: the kernel needs"):
+        graphs(weights=zeros[:1].float())
+    with pytest.raises(ValueError, match="scores: need .* as the graphs, on the CPU"):
+        dense.DenseIntersection(graphs(), SCORES.double(), zeros, zeros, zeros)
+    with pytest.raises(ValueError, match="scores: need 4 symbols, got 3"):
+        dense.DenseIntersection(graphs(), SCORES[:, :, :3], zeros, zeros, zeros)
+    batch = dense.DenseIntersection(graphs(), SCORES, torch.tensor([0, 1]), zeros, zeros + 6)
+    out = dense.intersect_dense_forward(batch, entropy=True, save=True)
+    ones = torch.ones(2, dtype=torch.float64)
+    with pytest.raises(ValueError, match="cells: the kernel needs"):
+        dense.intersect_dense_backward(
+            batch, out.cells, out.cell_offsets, out.path_count, ones, None, graph_gradient=True
+        )
+    with pytest.raises(ValueError, match="cell_offsets: must come from the forward call"):
+        dense.intersect_dense_backward(
+            batch, out.cells, zeros + 5, out.path_count, ones, ones, graph_gradient=True
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import random
 
@@ -260,6 +261,78 @@ def test_lattice_fused_and_kernel_agree_on_random_graphs():
         loss = (-torch.where(mass.isfinite(), mass, 0.0) - 0.3 * entropy).sum()
         lattice = torch.autograd.grad(loss, (scores, graph.scores))
         torch.testing.assert_close(gradients(out, scores, graph.scores), lattice)
+
+
+def crowded_graph(num_states, num_arcs, num_symbols, seed=0):
+    """Every state but two is entered once; the two, by all other arcs, with few labels."""
+    rng = random.Random(seed)
+    inner = range(num_states - 1)
+    arcs = [(rng.choice(inner), s, rng.randrange(num_symbols)) for s in inner]
+    arcs += [
+        (rng.choice((0, *inner)), rng.choice((0, 3)), rng.choice((1, rng.randrange(num_symbols))))
+        for _ in range(num_arcs)
+    ]
+    arcs += [(0, rng.choice(inner), 2) for _ in range(num_arcs // 4)]
+    arcs += [(s, num_states - 1, -1) for s in inner if s % 3 == 0]
+    scores = torch.tensor([rng.gauss(0, 1) for _ in arcs], dtype=torch.float64)
+    return Fsa.from_arcs(sorted(arcs), scores, num_states)
+
+
+def instruction_sets():
+    found = []
+    for name in ("portable", "avx2", "avx512"):
+        with contextlib.suppress(RuntimeError), _native.using_instruction_set(name):
+            found.append(name)
+    return found
+
+
+@pytest.mark.skipif(not _native.is_available(), reason=_native.why_not())
+@pytest.mark.parametrize("num_arcs", [0, 31, 400, 3000])
+def test_states_with_any_number_of_arcs(num_arcs):
+    # 3000 arcs into two states do not fit one row, nor one row of rows
+    graph = crowded_graph(40, num_arcs, NUM_SYMBOLS)
+    scores = torch.randn(2, 6, NUM_SYMBOLS, dtype=torch.float64)
+    for dtype, tolerance in ((torch.float64, 1e-9), (torch.float32, 1e-4)):
+        typed = with_grad(graph.to(dtype))
+        x = scores.to(dtype).requires_grad_()
+        dense = DenseFsaVec.from_lengths(x, torch.tensor([6, 4]))
+        with _native.disabled():
+            exact = fsa_alignment(typed, dense)
+            wanted = gradients(exact, x, typed.scores)
+        for name in instruction_sets():
+            with _native.using_instruction_set(name):
+                out = fsa_alignment(typed, dense)
+                torch.testing.assert_close(out, exact, rtol=tolerance, atol=tolerance)
+                found = gradients(out, x, typed.scores)
+                torch.testing.assert_close(found, wanted, rtol=0, atol=tolerance)
+                loss = fsa_loss(typed, dense, reduction="none")  # the loops without the entropy
+                torch.testing.assert_close(loss, exact.nll, rtol=tolerance, atol=tolerance)
+                nll_grad = torch.autograd.grad(loss.sum(), (x, typed.scores), retain_graph=True)
+            with _native.disabled():
+                again = fsa_alignment(typed, dense).nll.sum()
+                nll_wanted = torch.autograd.grad(again, (x, typed.scores))
+            torch.testing.assert_close(nll_grad, nll_wanted, rtol=0, atol=tolerance)
+
+
+@pytest.mark.skipif(not _native.is_available(), reason=_native.why_not())
+@pytest.mark.parametrize("far", [-2e5, -1e6, -5e7])
+def test_scores_that_are_far_and_cannot_be_avoided_keep_their_digits(far):
+    # all arcs lie far from 0; label 0 leads nowhere, but is by far the best of its frames
+    weights = torch.tensor([0.0, far, far - 2.0, 0.0, far + 1.0, 0.0])
+    graph = Fsa.from_str("0 3 0 0\n0 0 1 0\n0 1 1 0\n0 4 -1 0\n1 1 2 0\n1 4 -1 0\n4")
+    graph = graph.with_scores(weights)
+    scores = torch.zeros(1, 7, 3)
+    scores[0, :, 2] = -1.0
+    scores[0, 3, 0] = -far
+    scores[0, 5, 0] = -far / 3
+    results = []
+    for dtype in (torch.float32, torch.float64):
+        typed, x = with_grad(graph.to(dtype)), scores.detach().to(dtype).requires_grad_()
+        out = fsa_alignment(typed, DenseFsaVec.from_lengths(x, torch.tensor([7])))
+        results.append((out.nll, out.entropy, *gradients(out, x, typed.scores)))
+    for found, wanted in zip(*results):
+        torch.testing.assert_close(found.double(), wanted, rtol=1e-6, atol=1e-5)
+    assert results[1][1] > 0.5
 
 
 @pytest.mark.skipif(not _native.is_available(), reason=_native.why_not())

@@ -53,18 +53,21 @@ void bind_ctc(nb::module_& m, const char* batch_name, const char* forward_name, 
         });
 }
 
+// Graphs regrouped for the kernels; they own all that they need.
 template <class T>
-GraphVec<T> graph_vec(int64_t num_graphs, uintptr_t arcs, uintptr_t scores, uintptr_t state_splits,
-                      uintptr_t arc_splits) {
-  return {num_graphs, pointer<const int32_t>(arcs), pointer<const T>(scores), pointer<const int64_t>(state_splits),
-          pointer<const int64_t>(arc_splits)};
-}
+struct DenseGraphs {
+  std::vector<DenseGraph<T>> graphs;
+};
 
 template <class T>
-DenseVec<T> dense_vec(int64_t num_sequences, uintptr_t scores, int64_t utterance_stride, int64_t frame_stride,
-                      uintptr_t utterances, uintptr_t start_frames, uintptr_t lengths, int num_threads) {
+DenseVec<T> dense_vec(int64_t num_sequences, uintptr_t scores, int64_t num_utterances, int64_t num_frames,
+                      int64_t num_symbols, int64_t utterance_stride, int64_t frame_stride, uintptr_t utterances,
+                      uintptr_t start_frames, uintptr_t lengths, int num_threads) {
   return {num_sequences,
           pointer<const T>(scores),
+          num_utterances,
+          num_frames,
+          num_symbols,
           utterance_stride,
           frame_stride,
           pointer<const int64_t>(utterances),
@@ -76,24 +79,37 @@ DenseVec<T> dense_vec(int64_t num_sequences, uintptr_t scores, int64_t utterance
 template <class T>
 void bind_intersect_dense(nb::module_& m, const char* graphs_name, const char* dense_name, const char* forward_name,
                           const char* backward_name) {
-  nb::class_<GraphVec<T>>(m, graphs_name).def_static("make", &graph_vec<T>);
+  nb::class_<DenseGraphs<T>>(m, graphs_name)
+      .def_static("make",
+                  [](int64_t num_graphs, uintptr_t arcs, uintptr_t scores, uintptr_t state_splits,
+                     uintptr_t arc_splits, int num_threads) {
+                    nb::gil_scoped_release released;
+                    const GraphVec<T> graphs{num_graphs, pointer<const int32_t>(arcs), pointer<const T>(scores),
+                                             pointer<const int64_t>(state_splits), pointer<const int64_t>(arc_splits)};
+                    return DenseGraphs<T>{dense_graphs(graphs, num_threads)};
+                  })
+      .def("workspace", [](const DenseGraphs<T>& self, int64_t num_sequences, uintptr_t lengths, bool entropy,
+                           uintptr_t cell_offsets) {
+        return intersect_dense_workspace(self.graphs, num_sequences, pointer<const int64_t>(lengths), entropy,
+                                         pointer<int64_t>(cell_offsets));
+      });
   nb::class_<DenseVec<T>>(m, dense_name).def_static("make", &dense_vec<T>);
   m.def(forward_name,
-        [](const GraphVec<T>& graphs, const DenseVec<T>& dense, uintptr_t cells, uintptr_t cell_offsets, uintptr_t nll,
-           uintptr_t entropy, uintptr_t path_count, uintptr_t bad_frame, uintptr_t bad_symbol) {
+        [](const DenseGraphs<T>& graphs, const DenseVec<T>& dense, uintptr_t cells, uintptr_t cell_offsets,
+           uintptr_t nll, uintptr_t entropy, uintptr_t path_count, uintptr_t bad_frame, uintptr_t bad_symbol) {
           nb::gil_scoped_release released;
-          intersect_dense_forward<T>(graphs, dense, pointer<T>(cells), pointer<const int64_t>(cell_offsets),
+          intersect_dense_forward<T>(graphs.graphs, dense, pointer<T>(cells), pointer<const int64_t>(cell_offsets),
                                      pointer<double>(nll), pointer<double>(entropy), pointer<uint8_t>(path_count),
                                      pointer<int64_t>(bad_frame), pointer<int64_t>(bad_symbol));
         });
   m.def(backward_name,
-        [](const GraphVec<T>& graphs, const DenseVec<T>& dense, uintptr_t cells, uintptr_t cell_offsets,
-           uintptr_t path_count, uintptr_t grad_nll, uintptr_t grad_entropy, int64_t num_frames, int64_t num_symbols,
-           uintptr_t grad_dense, uintptr_t grad_graph) {
+        [](const DenseGraphs<T>& graphs, const DenseVec<T>& dense, uintptr_t cells, uintptr_t cell_offsets,
+           uintptr_t path_count, uintptr_t grad_nll, uintptr_t grad_entropy, uintptr_t grad_dense,
+           uintptr_t grad_graph) {
           nb::gil_scoped_release released;
-          intersect_dense_backward<T>(graphs, dense, pointer<const T>(cells), pointer<const int64_t>(cell_offsets),
-                                      pointer<const uint8_t>(path_count), pointer<const double>(grad_nll),
-                                      pointer<const double>(grad_entropy), num_frames, num_symbols,
+          intersect_dense_backward<T>(graphs.graphs, dense, pointer<const T>(cells),
+                                      pointer<const int64_t>(cell_offsets), pointer<const uint8_t>(path_count),
+                                      pointer<const double>(grad_nll), pointer<const double>(grad_entropy),
                                       pointer<T>(grad_dense), pointer<T>(grad_graph));
         });
 }
@@ -101,6 +117,7 @@ void bind_intersect_dense(nb::module_& m, const char* graphs_name, const char* d
 }  // namespace
 
 NB_MODULE(_wfst_entropy, m) {
+  nb::set_leak_warnings(false);  // a loss that is alive when Python ends keeps its graphs, which is no fault
   m.doc() = "C++ kernels of wfst_entropy; see wfst_entropy/_native/";
   m.def("instruction_set", &instruction_set);
   m.def("use_instruction_set", &use_instruction_set);
@@ -111,14 +128,9 @@ NB_MODULE(_wfst_entropy, m) {
   });
   bind_ctc<float>(m, "CtcBatchFloat32", "ctc_forward_float32", "ctc_backward_float32");
   bind_ctc<double>(m, "CtcBatchFloat64", "ctc_forward_float64", "ctc_backward_float64");
-  m.def("intersect_dense_workspace", [](int64_t num_sequences, int64_t num_graphs, uintptr_t state_splits,
-                                        uintptr_t lengths, uintptr_t cell_offsets) {
-    return intersect_dense_workspace(num_sequences, num_graphs, pointer<const int64_t>(state_splits),
-                                     pointer<const int64_t>(lengths), pointer<int64_t>(cell_offsets));
-  });
-  bind_intersect_dense<float>(m, "GraphVecFloat32", "DenseVecFloat32", "intersect_dense_forward_float32",
+  bind_intersect_dense<float>(m, "DenseGraphsFloat32", "DenseVecFloat32", "intersect_dense_forward_float32",
                               "intersect_dense_backward_float32");
-  bind_intersect_dense<double>(m, "GraphVecFloat64", "DenseVecFloat64", "intersect_dense_forward_float64",
+  bind_intersect_dense<double>(m, "DenseGraphsFloat64", "DenseVecFloat64", "intersect_dense_forward_float64",
                                "intersect_dense_backward_float64");
   bind_surgery(m);
 }

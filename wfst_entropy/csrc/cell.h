@@ -25,6 +25,7 @@ struct CellTraits<float> {
   static constexpr float kLn2Hi = 0.693359375f;
   static constexpr float kLn2Lo = -2.12194440054690583e-4f;
   static constexpr int kExpDegree = 7;  // |r| <= ln(2)/2: remainder 5e-9
+  static constexpr float kFar = 20000;  // nats; beyond, n * kLn2Hi would be rounded
 };
 
 template <>
@@ -35,10 +36,16 @@ struct CellTraits<double> {
   static constexpr double kLn2Hi = 6.93145751953125e-1;
   static constexpr double kLn2Lo = 1.42860682030941723212e-6;
   static constexpr int kExpDegree = 13;  // remainder 4e-18
+  static constexpr double kFar = 4 * 67108864.0;  // never: kLn2Hi has 20 significant bits
 };
 
 template <class T>
 using Int = typename CellTraits<T>::Int;
+
+// Every array that a loop runs over has a length that is a multiple of this; what is left over is zero cells.
+constexpr int64_t kLanes = 16;
+
+inline int64_t padded(int64_t n) { return (n + kLanes - 1) / kLanes * kLanes; }
 
 constexpr double kLn2 = 0.693147180559945309417232121458;
 

@@ -112,7 +112,7 @@ WFST_INLINE V exp_reduced(V r) {
   return y;
 }
 
-// The weight exp(x - shift), for x and shift in [-2^26, 2^26]. The difference is taken without rounding (Knuth's
+// The weight exp(x - shift), for x and shift less than kFar apart. The difference is taken without rounding (Knuth's
 // two-sum), so an x equal to the shift gives exactly 1.
 template <class V>
 WFST_INLINE WeightOf<V, Integer<V>> split_weight(V x, V shift) {
@@ -124,12 +124,30 @@ WFST_INLINE WeightOf<V, Integer<V>> split_weight(V x, V shift) {
   const V scaled = d * T(1.44269504088896340736);
   const Integer<V> e = convert<Integer<V>>(scaled + (scaled < T(0) ? splat<V>(T(-0.5)) : splat<V>(T(0.5))));
   const V n = convert<V>(e);
-  V r = ((d - n * Traits::kLn2Hi) - n * Traits::kLn2Lo) + d_error;
-  // where |d| is so large that its own last place exceeds ln 2, r is noise: keep it in range
-  const V limit = splat<V>(T(0.35));
-  r = r > limit ? limit : r;
-  r = r < -limit ? -limit : r;
+  const V r = ((d - n * Traits::kLn2Hi) - n * Traits::kLn2Lo) + d_error;
   return {exp_reduced(r), e, r};
+}
+
+// The same for any x and shift in [-2^26, 2^26], element by element in double precision.
+template <class V>
+WFST_INLINE WeightOf<V, Integer<V>> split_far_weight(V x, V shift) {
+  using T = Element<V>;
+  constexpr int n = sizeof(V) / sizeof(T);
+  T xs[n], shifts[n], m[n], ln[n];
+  Int<T> e[n];
+  __builtin_memcpy(xs, &x, sizeof x);
+  __builtin_memcpy(shifts, &shift, sizeof shift);
+  for (int k = 0; k < n; ++k) {
+    const auto w = split_weight<double>(xs[k], shifts[k]);
+    m[k] = static_cast<T>(w.m);
+    e[k] = static_cast<Int<T>>(w.e);
+    ln[k] = static_cast<T>(w.ln);
+  }
+  WeightOf<V, Integer<V>> out;
+  __builtin_memcpy(&out.m, m, sizeof m);
+  __builtin_memcpy(&out.e, e, sizeof e);
+  __builtin_memcpy(&out.ln, ln, sizeof ln);
+  return out;
 }
 
 // Brings M back into [1, 2) and makes every cell without mass, or too far behind to count, the zero cell.

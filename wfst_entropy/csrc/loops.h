@@ -4,13 +4,9 @@
 #include <cstdint>
 
 #include "cell.h"
+#include "dense_loops.h"
 
 namespace wfst_entropy {
-
-// Every array that a loop runs over has a length that is a multiple of this; what is left over is zero cells.
-constexpr int64_t kLanes = 16;
-
-inline int64_t padded(int64_t n) { return (n + kLanes - 1) / kLanes * kLanes; }
 
 // The cells of one CTC frame as a structure of arrays, each of length `width`: blank state i = 0..U stands before label
 // state i = 0..U - 1. Each width is at least U + 2, so the last blank cell is always a zero cell; being stored just
@@ -77,15 +73,27 @@ struct CtcLoops {
                            T* label_q);
 };
 
+// The best of the scores that are used (0 if none is), and whether others lie so far below it that their differences
+// need double precision.
+template <class T>
+struct Range {
+  T top;
+  bool far;
+};
+
 template <class T>
 struct Loops {
   // x[i] = row[symbols[i]] for i < n; false if a NaN, +inf or value above 2^26 was read.
   bool (*gather)(const T* row, const int32_t* symbols, int64_t n, T* x);
+  // Of x[i] for i < n, a multiple of kLanes.
+  Range<T> (*range)(int64_t n, const T* x);
   // weights[i] = exp(x[i] - shift), shift = max x, for i < n, a multiple of kLanes; values below -2^26 give no mass.
   // Returns shift.
   T (*split)(int64_t n, const T* x, Weights<T> weights);
   CtcLoops<T> ctc;          // masses only
   CtcLoops<T> ctc_entropy;  // masses and moments
+  DenseLoops<T> dense;
+  DenseLoops<T> dense_entropy;
 };
 
 template <class T>

@@ -54,19 +54,33 @@ WFST_TARGET bool gather(const T* row, const int32_t* symbols, int64_t n, T* x) {
 }
 
 template <class T>
+WFST_TARGET Range<T> range_of(int64_t n, const T* x) {
+  using V = typename Pack<T>::Real;
+  const T lowest = T(-kScoreLimit);
+  V top = splat<V>(lowest), bottom = splat<V>(T(kScoreLimit));
+  for (int64_t i = 0; i < n; i += Pack<T>::kSize) {
+    const V v = load<T>(x + i);
+    top = larger(top, v);
+    bottom = (v >= lowest) & (v < bottom) ? v : bottom;
+  }
+  const T best = largest_of<T>(top), worst = -largest_of<T>(V(-bottom));
+  if (worst > best) return {T(0), false};  // no score is used
+  return {best, best - worst > CellTraits<T>::kFar};
+}
+
+template <class T>
 WFST_TARGET T split(int64_t n, const T* x, Weights<T> weights) {
   using V = typename Pack<T>::Real;
   constexpr int step = Pack<T>::kSize;
   const T lowest = T(-kScoreLimit);
-  V top = load<T>(x);
-  for (int64_t i = step; i < n; i += step) top = larger(top, load<T>(x + i));
-  const T best = largest_of<T>(top);
-  const T shift = best >= lowest ? best : T(0);
+  const Range<T> range = range_of(n, x);
+  const T shift = range.top;
   const V shifts = splat<V>(shift);
   for (int64_t i = 0; i < n; i += step) {
     const V v = load<T>(x + i);
     const auto used = v >= lowest;
-    const auto w = split_weight(used ? v : shifts, shifts);
+    const V used_v = used ? v : shifts;
+    const auto w = range.far ? split_far_weight(used_v, shifts) : split_weight(used_v, shifts);
     store(weights.m + i, used ? w.m : V{});
     store(weights.e + i, w.e);
     store(weights.ln + i, w.ln);
@@ -262,8 +276,16 @@ constexpr CtcLoops<T> ctc_table() {
   return {ctc_forward<T, kEntropy>, ctc_backward<T, kEntropy>, ctc_reference<T, kEntropy>, ctc_products<T, kEntropy>};
 }
 
+#include "dense_loops.inl"
+
 template <class T>
 constexpr Loops<T> table() {
-  return {gather<T>, split<T>, ctc_table<T, false>(), ctc_table<T, true>()};
+  return {gather<T>,
+          range_of<T>,
+          split<T>,
+          ctc_table<T, false>(),
+          ctc_table<T, true>(),
+          dense_table<T, false>(),
+          dense_table<T, true>()};
 }
 #undef WFST_INLINE

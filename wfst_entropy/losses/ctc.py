@@ -9,15 +9,14 @@ from torch import Tensor
 
 import wfst_entropy._native as _native
 from wfst_entropy.algorithms.intersect_dense import SCORE_LIMIT
+from wfst_entropy.algorithms.kernel_gradient import bad_score, differentiable_once
 from wfst_entropy.fsa.errors import FsaTypeError, FsaValueError
 from wfst_entropy.losses.alignment import (
     KINDS,
     REDUCTIONS,
     Alignment,
     as_lengths,
-    bad_score,
     check_choice,
-    differentiable_once,
     entropy_of_kind,
     reduce_loss,
 )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 import wfst_entropy._native as _native
+from wfst_entropy.algorithms._intersect_dense_kernel import kernel_totals
 from wfst_entropy.algorithms.intersect_dense import check_graph, intersect_dense_tot_scores
 from wfst_entropy.fsa import DenseFsaVec, Fsa
 from wfst_entropy.fsa.errors import FsaValueError
@@ -16,9 +15,7 @@ from wfst_entropy.losses.alignment import (
     REDUCTIONS,
     Alignment,
     as_lengths,
-    bad_score,
     check_choice,
-    differentiable_once,
     entropy_of_kind,
     reduce_loss,
 )
@@ -72,6 +69,16 @@ def fsa_alignment(
     tensor([1.3863])
     """
     check_choice("kind", kind, KINDS)
+    return _alignment(graph, dense, kind, target_lengths)
+
+
+def _alignment(
+    graph: Fsa,
+    dense: DenseFsaVec,
+    kind: str,
+    target_lengths: Tensor | list[int] | None,
+    entropy_wanted: bool = True,
+) -> Alignment:
     check_graph(graph, dense)
     lengths = dense.lengths
     if target_lengths is not None:
@@ -83,7 +90,7 @@ def fsa_alignment(
     else:
         labels = lengths
     if _native.can_run(dense.scores):
-        nll, entropy, valid = _native_alignment(graph, dense)
+        nll, entropy, valid = kernel_totals(graph, dense, "dense", entropy=entropy_wanted)
     else:
         semiring = ConditionalEntropySemiring()
         precise = dense.scores.dtype if dense.device.type == "mps" else torch.float64
@@ -115,7 +122,7 @@ def fsa_loss(
             target length (at least 1) and averages.
         zero_infinity: whether a sequence without any alignment counts 0 instead of +inf. Its
             gradient is 0 either way.
-        entropy_scale: the weight of the entropy.
+        entropy_scale: the weight of the entropy; 0 computes the likelihood alone.
         kind: see `fsa_alignment`.
 
     Returns:
@@ -130,8 +137,9 @@ def fsa_loss(
     >>> fsa_loss(graph, dense, reduction="sum", entropy_scale=0.5)     # -1.5 ln 4
     tensor(-2.0794)
     """
+    check_choice("kind", kind, KINDS)
     check_choice("reduction", reduction, REDUCTIONS)
-    alignment = fsa_alignment(graph, dense, kind, target_lengths)
+    alignment = _alignment(graph, dense, kind, target_lengths, entropy_scale != 0)
     if target_lengths is not None:
         counts = as_lengths("target_lengths", target_lengths, dense.num_seqs)
     elif reduction == "mean":
@@ -148,75 +156,3 @@ def fsa_loss(
         zero_infinity=zero_infinity,
         entropy_scale=entropy_scale,
     )
-
-
-def _native_alignment(graph: Fsa, dense: DenseFsaVec) -> tuple[Tensor, Tensor, Tensor]:
-    shape = graph.shape
-    if graph.num_axes == 3:
-        state_splits = shape.row_splits(1)
-    else:
-        state_splits = torch.tensor([0, graph.num_states])
-    arc_splits = shape.row_splits(shape.num_axes - 1)[state_splits]
-    tables = (graph.arcs, state_splits, arc_splits)
-    sequences = (dense.utterances, dense.start_frames, dense.lengths)
-    wanted = dense.scores.requires_grad or graph.scores.requires_grad
-    nll, entropy, path_count = _NativeAlignment.apply(
-        dense.scores,
-        graph.scores.to(dense.dtype),
-        *tables,
-        *sequences,
-        torch.is_grad_enabled() and wanted,
-    )
-    return nll, entropy, path_count > 0
-
-
-class _NativeAlignment(torch.autograd.Function):
-    """The C++ engine: one backward sweep gives the gradient of both outputs in both inputs."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        scores: Tensor,
-        graph_scores: Tensor,
-        arcs: Tensor,
-        state_splits: Tensor,
-        arc_splits: Tensor,
-        utterances: Tensor,
-        start_frames: Tensor,
-        lengths: Tensor,
-        save: bool,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        tables = (arcs, graph_scores, state_splits, arc_splits)
-        sequences = (scores, utterances, start_frames, lengths)
-        batch = _native.DenseIntersection(*tables, *sequences)
-        out = _native.intersect_dense_forward(batch, save=save)
-        for s in (out.bad_frame >= 0).nonzero().flatten().tolist()[:1]:
-            n, c = int(utterances[s]), int(out.bad_symbol[s])
-            t = int(start_frames[s] + out.bad_frame[s])
-            raise bad_score("dense", n, t, c, float(scores[n, t, c]))
-        ctx.save_for_backward(*tables, *sequences, out.cells, out.cell_offsets, out.path_count)
-        ctx.mark_non_differentiable(out.path_count)
-        ctx.set_materialize_grads(False)
-        return out.nll.to(scores.dtype), out.entropy.to(scores.dtype), out.path_count
-
-    @staticmethod
-    def backward(
-        ctx: Any, grad_nll: Tensor | None, grad_entropy: Tensor | None, _: None
-    ) -> tuple[Tensor | None, ...]:
-        *inputs, cells, cell_offsets, path_count = ctx.saved_tensors
-        graph_scores, scores = inputs[1], inputs[4]
-        zeros = torch.zeros(path_count.shape, dtype=torch.float64)
-        grad, grad_graph = _native.intersect_dense_backward(
-            _native.DenseIntersection(*inputs),
-            cells,
-            cell_offsets,
-            path_count,
-            zeros if grad_nll is None else grad_nll.double(),
-            zeros if grad_entropy is None else grad_entropy.double(),
-            graph_gradient=ctx.needs_input_grad[1],
-        )
-        depends = (scores, graph_scores, grad_nll, grad_entropy)
-        grad = differentiable_once(grad, *depends)
-        if grad_graph is not None:
-            grad_graph = differentiable_once(grad_graph, *depends)
-        return grad, grad_graph, None, None, None, None, None, None, None

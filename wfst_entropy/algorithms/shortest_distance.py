@@ -1,18 +1,15 @@
-"""Forward and backward recursions over acyclic graphs, in any semiring, in plain torch.
-
-States are grouped into levels by the longest path that leads to them, so all arcs into a level,
-of all FSAs of a vector, are one vectorised call. Every arc and state is touched a constant number
-of times, and nothing is written in place, so autograd works to any order and in linear time.
-"""
+"""Forward and backward recursions over graphs, in any semiring."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
+from wfst_entropy.algorithms.closure import DivergenceError
+from wfst_entropy.algorithms.cycles import describe_cycle
+from wfst_entropy.algorithms.level_recursion import ComponentSizeError, level_distances
+from wfst_entropy.algorithms.schedule import schedule_of
 from wfst_entropy.fsa import Fsa
 from wfst_entropy.fsa.errors import CyclicFsaError, FsaTypeError, FsaValueError
 from wfst_entropy.semirings import LogSemiring, Semiring, Value, map_slots
@@ -51,9 +48,7 @@ def shortest_distance(
     >>> shortest_distance(fsa, reverse=True)
     tensor([-1.1867, -0.5000,  0.0000])
     """
-    weights = _arc_weights(fsas, semiring, scores)
-    schedule = _Schedule.make(fsas, _topological_levels(fsas), reverse)
-    return _distances(schedule, semiring, weights, reverse)
+    return _distances(fsas, semiring, scores, reverse=reverse)
 
 
 def get_forward_scores(fsas: Fsa, semiring: Semiring = _LOG, *, scores: Any = None) -> Value:
@@ -97,7 +92,8 @@ def get_tot_scores(fsas: Fsa, semiring: Semiring = _LOG, *, scores: Any = None) 
     >>> get_tot_scores(fsa), get_tot_scores(fsa, TropicalSemiring())
     (tensor([-1.1867]), tensor([-1.5000]))
     """
-    return _at_states(fsas, semiring, shortest_distance(fsas, semiring, scores=scores))
+    forward = _distances(fsas, semiring, scores, connected=True)
+    return _at_states(fsas, semiring, forward)
 
 
 def get_arc_post(fsas: Fsa, semiring: Semiring = _LOG, *, scores: Any = None) -> Value:
@@ -131,10 +127,9 @@ def get_arc_post(fsas: Fsa, semiring: Semiring = _LOG, *, scores: Any = None) ->
             f"semiring: get_arc_post needs one with a division, {semiring!r} has none; use "
             "LogSemiring() for log posteriors"
         )
+    forward = _distances(fsas, semiring, scores, connected=True)
+    backward = _distances(fsas, semiring, scores, connected=True, reverse=True)
     weights = _arc_weights(fsas, semiring, scores)
-    levels = _topological_levels(fsas)
-    forward = _distances(_Schedule.make(fsas, levels, False), semiring, weights, False)
-    backward = _distances(_Schedule.make(fsas, levels, True), semiring, weights, True)
     total = _at_states(fsas, semiring, forward)
     source, destination, owner = fsas.src_states(), fsas.dst_states(), fsas.arc_to_fsa()
     through = semiring.times(
@@ -156,11 +151,52 @@ def _at_states(fsas: Fsa, semiring: Semiring, distances: Value) -> Value:
     return map_slots(lambda zero, v: zero.index_copy(0, where, v), empty, found)
 
 
+def _distances(
+    fsas: Fsa, semiring: Semiring, scores: Any, *, reverse: bool = False, connected: bool = False
+) -> Value:
+    """Distances of all states; with `connected` only those on a successful path matter."""
+    weights = _arc_weights(fsas, semiring, scores)
+    schedule = schedule_of(fsas, reverse=reverse, connected=connected)
+    try:
+        return level_distances(schedule, semiring, weights, reverse)
+    except DivergenceError as error:
+        raise _cyclic(fsas, semiring, scores, error.states) from None
+    except ComponentSizeError as error:
+        raise FsaValueError(
+            f"fsas: FSA {int(fsas.state_to_fsa()[error.states[0]])} has a strongly connected "
+            f"component of {error.states.numel()} states, too many for {semiring!r} in torch; "
+            "LogSemiring() and TropicalSemiring() on the CPU have no such limit. Intersect it with "
+            "frame scores first (intersect_dense), or remove its cycles"
+        ) from None
+
+
+def _cyclic(fsas: Fsa, semiring: Semiring, scores: Any, states: Tensor) -> CyclicFsaError:
+    """The error for a component whose closure does not exist."""
+    scores = fsas.scores if scores is None else scores
+    why = (
+        f"repeated passes have no finite total in {semiring!r}"
+        if semiring.has_star
+        else f"{semiring!r} has no star to sum up repeated passes with"
+    )
+    return CyclicFsaError(
+        f"fsas: {describe_cycle(fsas, _tensors(scores)[0], states)}, and {why}; "
+        "needed is an acyclic graph, or cycles whose weights converge. Intersect it with frame "
+        "scores first (intersect_dense), lower the scores of the cycle, or remove it"
+    )
+
+
+def _tensors(scores: Any) -> list[Any]:
+    """The members of nested tuples."""
+    if not isinstance(scores, tuple):
+        return [scores]
+    return [tensor for part in scores for tensor in _tensors(part)]
+
+
 def _arc_weights(fsas: Fsa, semiring: Semiring, scores: Any) -> Value:
     """The semiring's weights of all arcs, from checked scores."""
     if scores is None:
         scores = fsas.scores
-    for part in scores if isinstance(scores, tuple) else (scores,):
+    for part in _tensors(scores):
         _check_scores(fsas, part)
     try:
         return semiring.convert(scores)
@@ -191,185 +227,3 @@ def _check_scores(fsas: Fsa, scores: Any) -> None:
             f"{destination}, label {label}) has the score {scores[arc].item()}; needed are finite "
             "log-weights or -inf. Look for a division by zero or an overflow where it was computed"
         )
-
-
-def _distances(schedule: _Schedule, semiring: Semiring, weights: Value, reverse: bool) -> Value:
-    """The recursion: each level merges what has arrived and sends it along its arcs."""
-    slot = weights[0] if isinstance(weights, tuple) else weights
-    kind = {"dtype": slot.dtype, "device": slot.device}
-    ones = semiring.one((schedule.num_starts,), **kind)
-    weights = map_slots(
-        lambda w, one: torch.cat([w, one]).index_select(0, schedule.arc_order), weights, ones
-    )
-    per_level = _split(weights, [level.num_leaving for level in schedule.levels])
-    inbox: list[list[Value]] = [[] for _ in schedule.levels]
-    values: list[Value] = [semiring.one((1,), **kind)]  # of the super-start, level 0
-    for number, level in enumerate(schedule.levels):
-        if number > 0:
-            values.append(_merge(semiring, inbox[number], level, kind))
-            inbox[number] = []
-        if level.num_leaving == 0:
-            continue
-        source = map_slots(lambda v, at=level.source: v.index_select(0, at), values[number])
-        weight = per_level[number]
-        sent = semiring.times(weight, source) if reverse else semiring.times(source, weight)
-        pieces = _split(sent, [count for _, count in level.destinations])
-        for (destination, _), piece in zip(level.destinations, pieces, strict=True):
-            inbox[destination].append(piece)
-    return map_slots(lambda *v: torch.cat(v).index_select(0, schedule.state_place), *values)
-
-
-def _merge(semiring: Semiring, pieces: list[Value], level: _Level, kind: dict[str, Any]) -> Value:
-    if not pieces:
-        return semiring.zero((level.num_states,), **kind)
-    arrived = pieces[0] if len(pieces) == 1 else map_slots(lambda *p: torch.cat(p), *pieces)
-    if level.arrival is not None:
-        arrival = level.arrival
-        arrived = map_slots(lambda v: v.index_select(0, arrival), arrived)
-    return semiring.segment_sum(arrived, level.target, level.num_states)
-
-
-def _split(value: Value, sizes: list[int]) -> list[Value]:
-    """Consecutive pieces of a value; a Tensor's pieces share one node of the autograd graph."""
-    if isinstance(value, tuple):
-        return list(zip(*(slot.split(sizes) for slot in value), strict=True))
-    return list(value.split(sizes))
-
-
-@dataclass(frozen=True)
-class _Level:
-    """What happens at one level; all indexes count within the level."""
-
-    num_states: int
-    arrival: Tensor | None  # arrivals (concatenated by sending level) in the order of their target
-    target: Tensor  # the state that each arrival goes to, ascending
-    num_leaving: int
-    source: Tensor  # the state that each leaving arc leaves, arcs ordered by destination level
-    destinations: list[tuple[int, int]]  # (level, number of arcs) in that order
-
-
-@dataclass(frozen=True)
-class _Schedule:
-    """The order of work on a graph: level 0 is a super-start with an arc to every start state."""
-
-    levels: list[_Level]
-    arc_order: Tensor  # leaving arcs by level, then destination; numbers >= num_arcs: super-start's
-    num_starts: int
-    state_place: Tensor  # where each state is found in the states ordered by level
-
-    @classmethod
-    def make(cls, fsas: Fsa, level: Tensor, reverse: bool) -> _Schedule:
-        """The schedule of a graph, computed on the CPU, its indexes on the graph's device."""
-        source, destination = fsas.src_states().cpu(), fsas.dst_states().cpu()
-        starts = fsas.start_states()
-        if reverse:
-            source, destination, starts = destination, source, fsas.final_states()
-            level = level.max() - level if level.numel() else level
-        starts = starts[starts >= 0].cpu()
-        num_states = fsas.num_states
-        # The super-start is state 0 of level 0; the others move up by one level.
-        level = torch.cat([level + 1, torch.zeros(1, dtype=torch.int64)])
-        source = torch.cat([source, torch.full_like(starts, num_states)])
-        destination = torch.cat([destination, starts])
-
-        by_level = level.argsort(stable=True)
-        place = torch.empty_like(by_level)
-        place[by_level] = torch.arange(num_states + 1)
-        sizes = torch.bincount(level)
-        within = place - (sizes.cumsum(0) - sizes)[level]
-
-        order = _stable_order(level[source] * (num_states + 1) + place[destination])
-        levels = _levels(
-            sizes, level[source][order], level[destination][order], within[source][order],
-            within[destination][order], fsas.device,
-        )  # fmt: skip
-        return cls(levels, order.to(fsas.device), starts.numel(), place[:-1].to(fsas.device))
-
-
-def _levels(
-    sizes: Tensor, sender: Tensor, receiver: Tensor, source: Tensor, target: Tensor,
-    device: torch.device,
-) -> list[_Level]:  # fmt: skip
-    """The levels from arcs ordered by sending level and destination."""
-    num_levels = sizes.numel()
-    leaving = torch.bincount(sender, minlength=num_levels).tolist()
-    arriving = torch.bincount(receiver, minlength=num_levels)
-
-    # Arrivals come by receiving level, then sending level; they are wanted by target.
-    arrived = _stable_order(receiver)
-    wanted = _stable_order(receiver[arrived] * (int(sizes.max()) + 1) + target[arrived])
-    moved = torch.zeros(num_levels, dtype=torch.int64).index_add_(
-        0, receiver[arrived], (wanted != torch.arange(wanted.numel())).long()
-    )
-    first = (arriving.cumsum(0) - arriving)[receiver[arrived]]
-    arrivals = (wanted - first).to(device).split(arriving.tolist())
-    targets = target[arrived][wanted].to(device).split(arriving.tolist())
-    sources = source.to(device).split(leaving)
-
-    pairs, counts = torch.unique_consecutive(sender * num_levels + receiver, return_counts=True)
-    destinations: list[list[tuple[int, int]]] = [[] for _ in range(num_levels)]
-    for pair, count in zip(pairs.tolist(), counts.tolist(), strict=True):
-        destinations[pair // num_levels].append((pair % num_levels, count))
-    needs_moving = moved.tolist()
-    return [
-        _Level(size, arrivals[i] if needs_moving[i] else None, targets[i], leaving[i],
-               sources[i], destinations[i])
-        for i, size in enumerate(sizes.tolist())
-    ]  # fmt: skip
-
-
-def _stable_order(key: Tensor) -> Tensor:
-    """A stable argsort that costs one comparison per item if the key is in order already."""
-    if bool((key[1:] >= key[:-1]).all()):
-        return torch.arange(key.numel())
-    return key.argsort(stable=True)
-
-
-def _topological_levels(fsas: Fsa) -> Tensor:
-    """The length of the longest path to each state (Kahn's algorithm, one round per level).
-
-    Raises:
-        CyclicFsaError: naming a cycle of states.
-    """
-    source, destination = fsas.src_states().cpu(), fsas.dst_states().cpu()
-    num_states = fsas.num_states
-    waiting = torch.bincount(destination, minlength=num_states)
-    fanout = torch.bincount(source, minlength=num_states)
-    begin = fanout.cumsum(0) - fanout
-    level = torch.full((num_states,), -1, dtype=torch.int64)
-    ready = (waiting == 0).nonzero().squeeze(1)
-    depth = 0
-    while ready.numel():
-        level[ready] = depth
-        counts = fanout[ready]
-        shift = torch.repeat_interleave(begin[ready] - counts.cumsum(0) + counts, counts)
-        reached = destination[shift + torch.arange(shift.numel())]  # arcs are ordered by source
-        waiting.index_add_(0, reached, torch.full_like(reached, -1))
-        ready = reached[waiting[reached] == 0].unique()
-        depth += 1
-    left = level < 0
-    if bool(left.any()):
-        arcs = (left[source] & left[destination]).nonzero().squeeze(1)
-        raise CyclicFsaError(
-            _describe_cycle(fsas, source[arcs].tolist(), destination[arcs].tolist())
-        )
-    return level
-
-
-def _describe_cycle(fsas: Fsa, sources: list[int], destinations: list[int]) -> str:
-    """A message naming a cycle, from the arcs between states that all have a predecessor there."""
-    predecessor = dict(zip(destinations, sources, strict=True))
-    walk: dict[int, int] = {}  # state -> position
-    state = destinations[0]
-    while state not in walk:
-        walk[state] = len(walk)
-        state = predecessor[state]
-    cycle = [state, *reversed(list(walk)[walk[state] :])]
-    fsa = int(fsas.state_to_fsa()[state])
-    first = int(fsas.start_states()[fsa])
-    shown = " -> ".join(str(s - first) for s in (cycle if len(cycle) <= 10 else cycle[:10]))
-    return (
-        f"fsas: FSA {fsa} has the cycle of states {shown}{' -> ...' if len(cycle) > 10 else ''}; "
-        "needed is an acyclic graph. Intersect it with frame scores first (intersect_dense), or "
-        "remove the cycle"
-    )

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
+from wfst_entropy.fsa.levels import longest_path_levels
 from wfst_entropy.fsa.ragged import RaggedShape
+
+_T = TypeVar("_T")
 
 _NAMES = (
     "top_sorted",
@@ -40,12 +44,13 @@ class Properties:
       (False, True, False)
     """
 
-    __slots__ = ("_arcs", "_known", "_shape")
+    __slots__ = ("_arcs", "_known", "_remembered", "_shape")
 
     def __init__(self, shape: RaggedShape, arcs: Tensor) -> None:
         self._shape = shape
         self._arcs = arcs
         self._known: dict[str, bool] = {}
+        self._remembered: dict[str, Any] = {}
 
     def known(self, name: str) -> bool | None:
         """The property `name` if it has been computed, else None."""
@@ -79,17 +84,36 @@ class Properties:
     @property
     def accessible(self) -> bool:
         """Every state can be reached from the start state of its FSA."""
-        return self._get("accessible", lambda: self._reaches_all(self._src(), self._dst(), True))
+        return self._get("accessible", lambda: _all(self.accessible_states()))
 
     @property
     def coaccessible(self) -> bool:
         """The final state of its FSA can be reached from every state."""
-        return self._get("coaccessible", lambda: self._reaches_all(self._dst(), self._src(), False))
+        return self._get("coaccessible", lambda: _all(self.coaccessible_states()))
 
     @property
     def connected(self) -> bool:
         """Every state is on a path from the start to the final state."""
         return self._get("connected", lambda: self.accessible and self.coaccessible)
+
+    def accessible_states(self) -> Tensor:
+        """Which states can be reached from the start state of their FSA: bool `(num_states,)`."""
+        return self._reached(self._src(), self._dst(), True)
+
+    def coaccessible_states(self) -> Tensor:
+        """Which states can reach the final state of their FSA: bool `(num_states,)`."""
+        return self._reached(self._dst(), self._src(), False)
+
+    def remember(self, name: str, compute: Callable[[], _T]) -> _T:
+        """What `compute` gave when this name was first asked for.
+
+        For what an algorithm derives from the structure alone and wants to keep for its next call;
+        an FSA with other scores (`with_scores`) shares it.
+        """
+        if name not in self._remembered:
+            self._remembered[name] = compute()
+        result: _T = self._remembered[name]
+        return result
 
     def __repr__(self) -> str:
         known = (f"{name}={self._known.get(name, 'unknown')}" for name in _NAMES)
@@ -130,21 +154,9 @@ class Properties:
         return _all(keys[1:] != keys[:-1])
 
     def _drains(self) -> bool:
-        """Kahn's algorithm, all states without an entering arc at once."""
-        dst = self._dst()
-        entering = torch.bincount(dst, minlength=self._num_states())
-        leaving = self._shape.remove_axis(0) if self._shape.num_axes == 3 else self._shape
-        frontier = torch.nonzero(entering == 0).flatten()
-        removed = 0
-        while frontier.numel():
-            removed += frontier.numel()
-            next_states = dst[leaving.index(frontier)[1]]
-            entering.index_add_(0, next_states, torch.full_like(next_states, -1))
-            frontier = torch.unique(next_states)
-            frontier = frontier[entering[frontier] == 0]
-        return removed == self._num_states()
+        return _all(longest_path_levels(self._src(), self._dst(), self._num_states()) >= 0)
 
-    def _reaches_all(self, origin: Tensor, target: Tensor, from_start: bool) -> bool:
+    def _reached(self, origin: Tensor, target: Tensor, from_start: bool) -> Tensor:
         """Breadth-first search over arcs `origin -> target`, from all starts or finals at once."""
         num_states = self._num_states()
         order = torch.argsort(origin, stable=True)
@@ -161,7 +173,7 @@ class Properties:
             seen[frontier] = True
             frontier = torch.unique(target[leaving.index(frontier)[1]])
             frontier = frontier[~seen[frontier]]
-        return _all(seen)
+        return seen
 
 
 def _all(holds: Tensor) -> bool:

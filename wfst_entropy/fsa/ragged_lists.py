@@ -94,7 +94,7 @@ def format_lists(items: list[Any], element: str | None = None) -> str:
       ('[ [ 1 2 ] [ ] ]', '[ [ x x ] [ ] ]')
     """
     parts = [
-        format_lists(x, element) if isinstance(x, list) else (element or f"{x:.9g}") for x in items
+        format_lists(x, element) if isinstance(x, list) else (element or _number(x)) for x in items
     ]
     return " ".join(["[", *parts, "]"])
 
@@ -107,9 +107,13 @@ def format_rows(items: list[Any], separator: str) -> str:
       '[[1, 2.5], []]'
     """
     inner = separator + " " if "\n" in separator else separator
-    parts = [format_rows(x, inner) if isinstance(x, list) else f"{x:g}" for x in items]
+    parts = [format_rows(x, inner) if isinstance(x, list) else _number(x) for x in items]
     lists = bool(items) and isinstance(items[0], list)
     return f"[{(separator if lists else ', ').join(parts)}]"
+
+
+def _number(x: int | float) -> str:
+    return f"{x:g}" if isinstance(x, float) else str(x)
 
 
 def _error(text: str, position: int, problem: str) -> FsaFormatError:

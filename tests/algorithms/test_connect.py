@@ -1,4 +1,4 @@
-"""Connect: only states on successful paths, the same paths, scores and attributes by the arc map."""
+"""Connect: only states on successful paths, the same paths, scores and attributes."""
 
 from __future__ import annotations
 

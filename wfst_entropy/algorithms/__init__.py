@@ -1,14 +1,30 @@
 """Operations on graphs, one file each."""
 
+from wfst_entropy.algorithms.arc_sort import arc_sort
 from wfst_entropy.algorithms.compose import compose
+from wfst_entropy.algorithms.concat import concat
 from wfst_entropy.algorithms.connect import connect
 from wfst_entropy.algorithms.difference import difference
 from wfst_entropy.algorithms.edit_counts import ExpectedEditCounts, expected_edit_counts
+from wfst_entropy.algorithms.encode import EncodeTable, decode, encode
+from wfst_entropy.algorithms.epsilon_self_loops import (
+    add_epsilon_self_loops,
+    remove_epsilon_self_loops,
+)
+from wfst_entropy.algorithms.expand_ragged_attributes import expand_ragged_attributes
 from wfst_entropy.algorithms.frame_entropy import FrameEntropy, frame_entropy
 from wfst_entropy.algorithms.intersect import intersect
 from wfst_entropy.algorithms.intersect_dense import intersect_dense, intersect_dense_tot_scores
 from wfst_entropy.algorithms.intersect_device import intersect_device
+from wfst_entropy.algorithms.invert import invert
+from wfst_entropy.algorithms.isomorphic import isomorphic
+from wfst_entropy.algorithms.kleene_closure import closure
 from wfst_entropy.algorithms.path_entropy import path_entropy
+from wfst_entropy.algorithms.project import project
+from wfst_entropy.algorithms.random_fsa import random_fsa, random_fsa_vec
+from wfst_entropy.algorithms.relabel import relabel
+from wfst_entropy.algorithms.replace import replace, replace_fsa
+from wfst_entropy.algorithms.reverse import reverse
 from wfst_entropy.algorithms.shortest_distance import (
     get_arc_post,
     get_backward_scores,
@@ -16,13 +32,23 @@ from wfst_entropy.algorithms.shortest_distance import (
     get_tot_scores,
     shortest_distance,
 )
+from wfst_entropy.algorithms.top_sort import top_sort
+from wfst_entropy.algorithms.union import union
 
 __all__ = [
+    "EncodeTable",
     "ExpectedEditCounts",
     "FrameEntropy",
+    "add_epsilon_self_loops",
+    "arc_sort",
+    "closure",
     "compose",
+    "concat",
     "connect",
+    "decode",
     "difference",
+    "encode",
+    "expand_ragged_attributes",
     "expected_edit_counts",
     "frame_entropy",
     "get_arc_post",
@@ -33,6 +59,18 @@ __all__ = [
     "intersect_dense",
     "intersect_dense_tot_scores",
     "intersect_device",
+    "invert",
+    "isomorphic",
     "path_entropy",
+    "project",
+    "random_fsa",
+    "random_fsa_vec",
+    "relabel",
+    "remove_epsilon_self_loops",
+    "replace",
+    "replace_fsa",
+    "reverse",
     "shortest_distance",
+    "top_sort",
+    "union",
 ]

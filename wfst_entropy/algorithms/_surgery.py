@@ -89,6 +89,16 @@ def run(
     return Result(shape, arcs.view(-1, 3), tuple(maps))
 
 
+def unary(
+    operation: str, fsa: Fsa, ret_arc_map: bool, parameters: Sequence[Any] = ()
+) -> Fsa | tuple[Fsa, Tensor]:
+    """Runs an operation on one operand whose result has one tensor arc map, and rebuilds."""
+    result = run(operation, fsa, parameters=parameters)
+    (arc_map,) = result.maps
+    new = rebuild(fsa, result, arc_map)
+    return (new, arc_map.to(fsa.device)) if ret_arc_map else new
+
+
 def rebuild(fsa: Fsa, result: Result, arc_map: Tensor, scores: Tensor | None = None) -> Fsa:
     """The Fsa whose arcs take scores and attributes of the arcs of `fsa` by a tensor arc map.
 
@@ -154,11 +164,19 @@ def _sum_lists(values: Tensor, arc_map: RaggedTensor) -> Tensor:
     return total.index_add(0, rows, values.index_select(0, arc_map.values))
 
 
-def rebuild_binary(a: Fsa, b: Fsa, result: Result, a_map: Tensor, b_map: Tensor) -> Fsa:
+def rebuild_binary(
+    a: Fsa, b: Fsa, result: Result, a_map: Tensor, b_map: Tensor, like: Fsa | None = None
+) -> Fsa:
     """The Fsa whose arcs stand for one arc of `a` and one of `b` (-1 for none); scores add up.
 
     Attributes of both follow.  A float attribute that both have adds up; of any other that both
     have, arcs with a source in `a` take that one's.
+
+    Args:
+      a, b: the operands.
+      result: shape and arcs.
+      a_map, b_map: int64 `(num_new_arcs,)`.
+      like: the operand with the result's number of axes; by default one that is a vector, if any.
     """
     a_map, b_map = a_map.to(a.device), b_map.to(b.device)
     scores = select_scores(a.scores, a_map) + select_scores(b.scores, b_map)
@@ -166,12 +184,17 @@ def rebuild_binary(a: Fsa, b: Fsa, result: Result, a_map: Tensor, b_map: Tensor)
     attributes = b.select_attributes(b_map, labels)
     for name, value in a.select_attributes(a_map, labels).items():
         other = attributes.get(name)
-        if isinstance(value, Tensor) and isinstance(other, Tensor):
+        if isinstance(value, RaggedTensor) and isinstance(other, RaggedTensor):
+            both = RaggedTensor.cat([value, other])
+            rows = torch.arange(a_map.numel(), device=a.device)
+            value = both.index(torch.where(a_map >= 0, rows, rows + a_map.numel()))
+        elif isinstance(value, Tensor) and isinstance(other, Tensor):
             if value.is_floating_point() and other.is_floating_point():
                 value = value + other
             else:
                 from_a = (a_map >= 0).reshape(-1, *(1,) * (value.dim() - 1))
                 value = torch.where(from_a, value, other)
         attributes[name] = value
-    like = a if a.num_axes >= b.num_axes else b
+    if like is None:
+        like = a if a.num_axes >= b.num_axes else b
     return finish(like, result, scores, attributes)

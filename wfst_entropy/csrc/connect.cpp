@@ -1,28 +1,9 @@
 // Keeps the states on a path from the start to the final state.
+#include "reachability.h"
 #include "surgery.h"
 
 namespace wfst_entropy {
 namespace {
-
-// Marks every state that the start state reaches.
-std::vector<uint8_t> accessible(const FsaView& fsa, Progress& progress) {
-  std::vector<uint8_t> seen(fsa.num_states, 0);
-  std::vector<int32_t> stack{0};
-  seen[0] = 1;
-  while (!stack.empty()) {
-    const int32_t state = stack.back();
-    stack.pop_back();
-    for (int64_t a = fsa.splits[state]; a < fsa.splits[state + 1]; ++a) {
-      progress.step();
-      const int32_t dst = fsa.arcs[a].dst;
-      if (!seen[dst]) {
-        seen[dst] = 1;
-        stack.push_back(dst);
-      }
-    }
-  }
-  return seen;
-}
 
 // Marks every state that reaches the final state, over arcs grouped by their destination.
 std::vector<uint8_t> coaccessible(const FsaView& fsa, Progress& progress) {

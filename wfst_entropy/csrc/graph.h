@@ -18,6 +18,7 @@ static_assert(sizeof(Arc) == 3 * sizeof(int32_t), "arcs are read from rows of an
 
 // The label of the arcs into the final state, and of no others.
 constexpr int32_t kFinalLabel = -1;
+constexpr int32_t kEpsilon = 0;
 
 // One FSA of a vector. Arcs are numbered over the whole vector: those leaving state s are
 // arcs[splits[s]] ... arcs[splits[s + 1] - 1], and scores and aux_labels have the same numbers.

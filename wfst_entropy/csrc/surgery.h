@@ -51,9 +51,18 @@ nb::tuple result(FsaVecBuilder&& builder, std::vector<Extras>&&... extras) {
 }
 
 // One function per operation, each in the operation's own file; surgery_bindings.cpp calls them all.
+void bind_arc_sort(nb::module_& m);
+void bind_closure(nb::module_& m);
+void bind_concat(nb::module_& m);
 void bind_connect(nb::module_& m);
 void bind_difference(nb::module_& m);
 void bind_edit_counts(nb::module_& m);
 void bind_intersect(nb::module_& m);
+void bind_epsilon_self_loops(nb::module_& m);
+void bind_expand_arcs(nb::module_& m);
+void bind_replace(nb::module_& m);
+void bind_reverse(nb::module_& m);
+void bind_top_sort(nb::module_& m);
+void bind_union(nb::module_& m);
 
 }  // namespace wfst_entropy

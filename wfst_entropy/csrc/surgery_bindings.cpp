@@ -22,10 +22,19 @@ void bind_surgery(nb::module_& m) {
                           reinterpret_cast<const int32_t*>(aux_labels)};
       });
   nb::class_<Progress>(m, "Progress").def(nb::init<std::string, int64_t, int64_t>());
+  bind_arc_sort(m);
+  bind_closure(m);
+  bind_concat(m);
   bind_connect(m);
   bind_difference(m);
   bind_edit_counts(m);
   bind_intersect(m);
+  bind_epsilon_self_loops(m);
+  bind_expand_arcs(m);
+  bind_replace(m);
+  bind_reverse(m);
+  bind_top_sort(m);
+  bind_union(m);
 }
 
 }  // namespace wfst_entropy

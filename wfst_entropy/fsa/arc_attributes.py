@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from wfst_entropy.fsa.errors import FsaValueError
-from wfst_entropy.fsa.ragged import RaggedTensor
+from wfst_entropy.fsa.ragged import RaggedShape, RaggedTensor
 from wfst_entropy.fsa.ragged_index import index_and_sum, index_select
 
 
@@ -43,12 +43,19 @@ def select_final(value: Any, arc_map: Tensor, labels: Tensor) -> Any:
     """An extra label (`aux_labels` ...) of the arcs `arc_map`, with k2's -1 on final arcs.
 
     Where `arc_map` is -1, the entry is -1 if the arc goes into the final state (its label is -1)
-    and 0, epsilon, if not.
+    and 0, epsilon, if not.  The -1 of an arc that went into the final state, and no longer does,
+    becomes 0, or goes if it is in a list.
     """
     selected = select(value, arc_map)
-    if not isinstance(value, Tensor):
+    if isinstance(selected, RaggedTensor) and selected.num_axes == 2:
+        row_ids = selected.shape.row_ids(1)
+        kept = (selected.values != -1) | (labels[row_ids] == -1)
+        sizes = torch.bincount(row_ids[kept], minlength=selected.dim0)
+        return RaggedTensor(RaggedShape.from_sizes(sizes), selected.values[kept])
+    if not isinstance(selected, Tensor) or selected.dim() != 1:
         return selected
-    return torch.where((arc_map < 0) & (labels == -1), -1, selected).to(value.dtype)
+    selected = torch.where((arc_map < 0) & (labels == -1), -1, selected)
+    return torch.where((selected == -1) & (labels != -1), 0, selected).to(value.dtype)
 
 
 def join(name: str, value: Any, arc_map: RaggedTensor, filler: float, labels: Tensor) -> Any:

@@ -12,6 +12,7 @@ from wfst_entropy.algorithms.epsilon_self_loops import (
     remove_epsilon_self_loops,
 )
 from wfst_entropy.algorithms.expand_ragged_attributes import expand_ragged_attributes
+from wfst_entropy.algorithms.determinize import determinize
 from wfst_entropy.algorithms.frame_entropy import FrameEntropy, frame_entropy
 from wfst_entropy.algorithms.intersect import intersect
 from wfst_entropy.algorithms.intersect_dense import intersect_dense, intersect_dense_tot_scores
@@ -25,6 +26,7 @@ from wfst_entropy.algorithms.random_fsa import random_fsa, random_fsa_vec
 from wfst_entropy.algorithms.relabel import relabel
 from wfst_entropy.algorithms.replace import replace, replace_fsa
 from wfst_entropy.algorithms.reverse import reverse
+from wfst_entropy.algorithms.remove_epsilon import remove_epsilon
 from wfst_entropy.algorithms.shortest_distance import (
     get_arc_post,
     get_backward_scores,
@@ -50,6 +52,7 @@ __all__ = [
     "encode",
     "expand_ragged_attributes",
     "expected_edit_counts",
+    "determinize",
     "frame_entropy",
     "get_arc_post",
     "get_backward_scores",
@@ -70,6 +73,7 @@ __all__ = [
     "replace",
     "replace_fsa",
     "reverse",
+    "remove_epsilon",
     "shortest_distance",
     "top_sort",
     "union",

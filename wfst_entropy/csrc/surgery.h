@@ -64,5 +64,7 @@ void bind_replace(nb::module_& m);
 void bind_reverse(nb::module_& m);
 void bind_top_sort(nb::module_& m);
 void bind_union(nb::module_& m);
+void bind_determinize(nb::module_& m);
+void bind_remove_epsilon(nb::module_& m);
 
 }  // namespace wfst_entropy

@@ -35,6 +35,8 @@ void bind_surgery(nb::module_& m) {
   bind_reverse(m);
   bind_top_sort(m);
   bind_union(m);
+  bind_determinize(m);
+  bind_remove_epsilon(m);
 }
 
 }  // namespace wfst_entropy

@@ -4,6 +4,7 @@ from wfst_entropy.algorithms.arc_sort import arc_sort
 from wfst_entropy.algorithms.compose import compose
 from wfst_entropy.algorithms.concat import concat
 from wfst_entropy.algorithms.connect import connect
+from wfst_entropy.algorithms.determinize import determinize
 from wfst_entropy.algorithms.difference import difference
 from wfst_entropy.algorithms.edit_counts import ExpectedEditCounts, expected_edit_counts
 from wfst_entropy.algorithms.encode import EncodeTable, decode, encode
@@ -12,7 +13,6 @@ from wfst_entropy.algorithms.epsilon_self_loops import (
     remove_epsilon_self_loops,
 )
 from wfst_entropy.algorithms.expand_ragged_attributes import expand_ragged_attributes
-from wfst_entropy.algorithms.determinize import determinize
 from wfst_entropy.algorithms.frame_entropy import FrameEntropy, frame_entropy
 from wfst_entropy.algorithms.intersect import intersect
 from wfst_entropy.algorithms.intersect_dense import intersect_dense, intersect_dense_tot_scores
@@ -24,9 +24,9 @@ from wfst_entropy.algorithms.path_entropy import path_entropy
 from wfst_entropy.algorithms.project import project
 from wfst_entropy.algorithms.random_fsa import random_fsa, random_fsa_vec
 from wfst_entropy.algorithms.relabel import relabel
+from wfst_entropy.algorithms.remove_epsilon import remove_epsilon
 from wfst_entropy.algorithms.replace import replace, replace_fsa
 from wfst_entropy.algorithms.reverse import reverse
-from wfst_entropy.algorithms.remove_epsilon import remove_epsilon
 from wfst_entropy.algorithms.shortest_distance import (
     get_arc_post,
     get_backward_scores,
@@ -48,11 +48,11 @@ __all__ = [
     "concat",
     "connect",
     "decode",
+    "determinize",
     "difference",
     "encode",
     "expand_ragged_attributes",
     "expected_edit_counts",
-    "determinize",
     "frame_entropy",
     "get_arc_post",
     "get_backward_scores",
@@ -69,11 +69,11 @@ __all__ = [
     "random_fsa",
     "random_fsa_vec",
     "relabel",
+    "remove_epsilon",
     "remove_epsilon_self_loops",
     "replace",
     "replace_fsa",
     "reverse",
-    "remove_epsilon",
     "shortest_distance",
     "top_sort",
     "union",

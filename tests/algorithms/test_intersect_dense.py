@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from wfst_entropy import _native
 from wfst_entropy.algorithms import (
     get_tot_scores,
     intersect_dense,
@@ -106,7 +108,13 @@ def test_equals_k2(case):
     ],
     ids=lambda semiring: type(semiring).__name__,
 )
-def test_the_fused_total_is_the_lattice_total(semiring):
+@pytest.mark.parametrize("engine", [contextlib.nullcontext, _native.disabled])
+def test_the_fused_total_is_the_lattice_total(semiring, engine):
+    with engine():
+        check_fused_total(semiring)
+
+
+def check_fused_total(semiring):
     graph = graph_with_grad()
     scores, dense = dense_batch()
     fused = intersect_dense_tot_scores(graph, dense, semiring)
@@ -120,6 +128,24 @@ def test_the_fused_total_is_the_lattice_total(semiring):
     other = sum(w * slot.sum() for w, slot in zip((1.0, 0.3), slots))
     wanted = torch.autograd.grad(other, (scores, graph.scores))
     torch.testing.assert_close(torch.autograd.grad(loss, (scores, graph.scores)), wanted)
+
+
+def test_a_total_in_another_dtype():
+    graph = graph_with_grad()
+    scores, dense = dense_batch()
+    for semiring in (LogSemiring(), ConditionalEntropySemiring()):
+        precise = intersect_dense_tot_scores(graph, dense, semiring)
+        single = dense.to(torch.float32)
+        value = intersect_dense_tot_scores(graph.to(torch.float32), single, semiring)
+        doubled = intersect_dense_tot_scores(graph, single, semiring, dtype=torch.float64)
+        for a, b, c in zip(
+            *(x if isinstance(x, tuple) else (x,) for x in (precise, value, doubled))
+        ):
+            assert (a.dtype, b.dtype, c.dtype) == (torch.float64, torch.float32, torch.float64)
+            torch.testing.assert_close(b.double(), a, rtol=1e-5, atol=1e-5)
+            torch.testing.assert_close(c, a, rtol=1e-6, atol=1e-6)
+        (grad,) = torch.autograd.grad(c.sum(), scores)
+        assert grad.dtype == torch.float64 and grad[0].abs().sum() > 0
 
 
 def test_counts_of_paths():

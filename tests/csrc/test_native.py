@@ -192,7 +192,7 @@ def test_no_graph_that_reads_outside_reaches_the_dense_kernel():
         graphs(states=torch.tensor([0, 2, 1]), arc_splits=torch.tensor([0, 2, 2]))
     with pytest.raises(ValueError, match="scores: the kernel needs"):
         graphs(weights=zeros[:1].float())
-    with pytest.raises(ValueError, match="scores: need .* as the graphs, on the CPU"):
+    with pytest.raises(ValueError, match=r"scores: need .* as the graphs, on the CPU"):
         dense.DenseIntersection(graphs(), SCORES.double(), zeros, zeros, zeros)
     with pytest.raises(ValueError, match="scores: need 4 symbols, got 3"):
         dense.DenseIntersection(graphs(), SCORES[:, :, :3], zeros, zeros, zeros)

@@ -9,9 +9,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+import wfst_entropy._native as _native
+from wfst_entropy.algorithms._intersect_dense_kernel import kernel_totals
 from wfst_entropy.fsa import DenseFsaVec, Fsa, RaggedShape
 from wfst_entropy.fsa.errors import FsaRuntimeError, FsaValueError
-from wfst_entropy.semirings import LogSemiring, Semiring, Value, map_slots
+from wfst_entropy.semirings import (
+    ConditionalEntropySemiring,
+    LogSemiring,
+    Semiring,
+    Value,
+    map_slots,
+)
 
 _LOG = LogSemiring()
 
@@ -86,7 +94,8 @@ def intersect_dense_tot_scores(
 
     The same as ``get_tot_scores(intersect_dense(a_fsas, b_fsas), semiring)``, that is
     :math:`\bigoplus_\pi \bigotimes_{a \in \pi} (w(a) + x_{t, \mathrm{label}(a)})`, by one loop over
-    frames for the whole batch, on any device and for any semiring.
+    frames for the whole batch, on any device and for any semiring. On the CPU, `LogSemiring` and
+    `ConditionalEntropySemiring` have a C++ kernel.
 
     Args:
         a_fsas: one FSA (or a vector of one) shared by all sequences, or one FSA for each.
@@ -97,7 +106,7 @@ def intersect_dense_tot_scores(
 
     Returns:
         A value with slots (S,), one per sequence: zero where no alignment exists. Differentiable in
-        both inputs, as often as the semiring is.
+        both inputs, as often as the semiring is; by a kernel, once.
 
     Raises:
         FsaValueError: as `intersect_dense`.
@@ -108,9 +117,20 @@ def intersect_dense_tot_scores(
     >>> intersect_dense_tot_scores(graph, dense).exp()     # .4 * .5 + .6 * .5
     tensor([0.5000])
     """
-    pairing = _Pairing(a_fsas, b_fsas)
-    arcs = _all_arcs(pairing)
     dtype = dtype or torch.result_type(a_fsas.scores, b_fsas.scores)
+    entropy = type(semiring) is ConditionalEntropySemiring
+    has_kernel = entropy or type(semiring) is LogSemiring
+    if has_kernel and _native.can_run(b_fsas.scores) and dtype in (b_fsas.dtype, torch.float64):
+        check_graph(a_fsas, b_fsas)
+        nll, entropies, _ = kernel_totals(a_fsas, b_fsas.to(dtype), "b_fsas", entropy=entropy)
+        return (-nll, entropies) if entropy else -nll
+    return _fused_total(_Pairing(a_fsas, b_fsas), semiring, dtype)
+
+
+def _fused_total(pairing: _Pairing, semiring: Semiring, dtype: torch.dtype) -> Value:
+    """The same in torch: one step of the recursion per frame, for all sequences at once."""
+    a_fsas = pairing.a_fsas
+    arcs = _all_arcs(pairing)
     graph_scores = _without_masks(a_fsas.scores.to(dtype))[arcs.arc]
     state_end = pairing.lengths[pairing.sequence_of(torch.arange(pairing.num_states).to(arcs.arc))]
     started = torch.zeros(pairing.num_states, dtype=torch.bool, device=arcs.arc.device)

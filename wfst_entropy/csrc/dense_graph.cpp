@@ -205,12 +205,21 @@ DenseGraph<T>::DenseGraph(const GraphVec<T>& graphs, int64_t g)
 
   const std::vector<int32_t> forward_row = forward_rows.place(), backward_row = backward_rows.place();
   const int64_t num_weighted = padded(static_cast<int64_t>(rows.size()));
-  symbol_of_row.assign(num_weighted, static_cast<int32_t>(symbols.size()));
+  const int32_t num_symbols = static_cast<int32_t>(symbols.size());
+  symbol_of_row.assign(num_weighted, num_symbols);
   dst_of_row.assign(num_weighted, backward_rows.empty_row());
   for (size_t i = 0; i < rows.size(); ++i) {
     if (rows[i].end > rows[i].begin) symbol_of_row[i] = by_dst[rows[i].begin].symbol;
     if (rows[i].state >= 0) dst_of_row[i] = backward_row[rows[i].state];
   }
+  symbol_splits.assign(symbols.size() + 1, 0);
+  for (const int32_t symbol : symbol_of_row)
+    if (symbol < num_symbols) ++symbol_splits[symbol + 1];
+  std::partial_sum(symbol_splits.begin(), symbol_splits.end(), symbol_splits.begin());
+  rows_of_symbol.resize(symbol_splits.back());
+  std::vector<int64_t> next(symbol_splits.begin(), symbol_splits.end() - 1);
+  for (int64_t i = 0; i < num_weighted; ++i)
+    if (symbol_of_row[i] < num_symbols) rows_of_symbol[next[symbol_of_row[i]]++] = static_cast<int32_t>(i);
   const std::vector<Row>& leaving = backward_rows.weighted_rows();
   src_of_row.assign(padded(static_cast<int64_t>(leaving.size())), forward_rows.empty_row());
   for (size_t i = 0; i < leaving.size(); ++i)

@@ -62,7 +62,9 @@ struct DenseGraph {
   std::vector<FinalArc<T>> final;      // ordered by source
   Rows<T> forward, backward;
   std::vector<int32_t> symbol_of_row;  // of the weighted forward rows; symbols.size() for one without arcs
-  std::vector<int32_t> dst_of_row;     // likewise: where its state stands in a backward frame
+  std::vector<int64_t> symbol_splits;  // of each symbol, where its rows begin in rows_of_symbol
+  std::vector<int32_t> rows_of_symbol;
+  std::vector<int32_t> dst_of_row;     // of the weighted forward rows: where its state stands in a backward frame
   std::vector<int32_t> src_of_row;     // of the weighted backward rows: where its state stands in a forward frame
   std::vector<int64_t> arc_of_read;    // of the weighted backward reads: the arc within the graph, or -1
 };

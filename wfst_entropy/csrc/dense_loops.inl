@@ -1,25 +1,17 @@
 // The bodies of dense_loops.h, included by loops.inl.
 
+// base[index[0]], base[index[1]], ... as one vector. Plain loads, since gather instructions
+// gained nothing in benchmarks/dense.py.
 template <class T>
 WFST_INLINE typename Pack<T>::Real gather_from(const T* base, const int32_t* index) {
-#if WFST_VECTOR_BYTES
-  typename Pack<T>::Real v;
+  T v[Pack<T>::kSize];
   for (int k = 0; k < Pack<T>::kSize; ++k) v[k] = base[index[k]];
-  return v;
-#else
-  return base[*index];
-#endif
+  return load<T>(v);
 }
 
 template <class T>
 WFST_INLINE typename Pack<T>::Int gather_int_from(const Int<T>* base, const int32_t* index) {
-#if WFST_VECTOR_BYTES
-  typename Pack<T>::Int v;
-  for (int k = 0; k < Pack<T>::kSize; ++k) v[k] = base[index[k]];
-  return v;
-#else
-  return base[*index];
-#endif
+  return same_bits<typename Pack<T>::Int>(gather_from<T>(reinterpret_cast<const T*>(base), index));
 }
 
 template <class T>

@@ -257,10 +257,12 @@ class Backward {
     const Int<T> top =
         run_.row_products(num_rows_, graph_.dst_of_row.data(), forward, backward, reached_.frame(), products);
     if (!weigh(run_, num_rows_, top, wanted_, products)) return;
-    const int32_t num_symbols = static_cast<int32_t>(graph_.symbols.size());
-    for (int64_t i = 0; i < num_rows_; ++i) {
-      const int32_t symbol = graph_.symbol_of_row[i];
-      if (symbol < num_symbols) row[graph_.symbols[symbol]] += products.m[i];
+    const int64_t num_symbols = static_cast<int64_t>(graph_.symbols.size());
+    for (int64_t i = 0; i < num_symbols; ++i) {
+      T sum = 0;
+      for (int64_t k = graph_.symbol_splits[i]; k < graph_.symbol_splits[i + 1]; ++k)
+        sum += products.m[graph_.rows_of_symbol[k]];
+      row[graph_.symbols[i]] += sum;
     }
   }
 

@@ -68,6 +68,7 @@ if TYPE_CHECKING:
         RaggedTensor,
         SymbolTable,
     )
+    from wfst_entropy.inspection import check, draw, info
     from wfst_entropy.losses import (
         Alignment,
         CTCLoss,
@@ -104,7 +105,16 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_ROOMS = ("fsa", "semirings", "algorithms", "topologies", "lang", "losses", "decoding")
+_ROOMS = (
+    "fsa",
+    "semirings",
+    "algorithms",
+    "topologies",
+    "inspection",
+    "lang",
+    "losses",
+    "decoding",
+)
 
 __all__ = [
     "Alignment",
@@ -135,6 +145,7 @@ __all__ = [
     "TropicalSemiring",
     "add_epsilon_self_loops",
     "arc_sort",
+    "check",
     "closure",
     "compose",
     "concat",
@@ -147,6 +158,7 @@ __all__ = [
     "decode",
     "determinize",
     "difference",
+    "draw",
     "encode",
     "expand_ragged_attributes",
     "expected_edit_counts",
@@ -157,6 +169,7 @@ __all__ = [
     "get_backward_scores",
     "get_forward_scores",
     "get_tot_scores",
+    "info",
     "intersect",
     "intersect_dense",
     "intersect_dense_tot_scores",

@@ -75,8 +75,9 @@ def compose(
 
     Returns:
       A vector unless both operands are single FSAs, with the attribute `aux_labels` (none if both
-      are acceptors).  Other attributes follow as in `intersect`, but `symbols` (the table of
-      `labels`) is `a_fsa`'s and `aux_symbols` is `b_fsa`'s, or its `symbols` if it is an acceptor.
+      are acceptors).  Other attributes follow as in `intersect`, but `labels_sym` (the table of
+      `labels`) is `a_fsa`'s and `aux_labels_sym` is `b_fsa`'s, or its `labels_sym` if it is an
+      acceptor.
 
     Raises:
       FsaTypeError: an operand is no Fsa, or `a_fsa.aux_labels` is ragged (several outputs per arc:
@@ -106,8 +107,8 @@ def compose(
         "compose", a_fsa, b_fsa, pairing, epsilon, connect, max_states, max_arcs, matched
     )
     composed = _surgery.rebuild_binary(
-        _without(a_fsa, "aux_labels", "aux_symbols"),
-        _without(b_fsa, "aux_labels", "aux_symbols", "symbols"),
+        _without(a_fsa, "aux_labels", "aux_labels_sym"),
+        _without(b_fsa, "aux_labels", "aux_labels_sym", "labels_sym"),
         result,
         a_map,
         b_map,
@@ -164,9 +165,9 @@ def _labels_and_symbols(
     elif outputs is not None or matched is not None:
         own = b_fsa.labels if outputs is None else outputs
         found["aux_labels"] = _select_labels(own, b_map, composed.labels)
-    source = "symbols" if outputs is None else "aux_symbols"
+    source = "labels_sym" if outputs is None else "aux_labels_sym"
     if source in b_fsa.attributes and "aux_labels" in found:
-        found["aux_symbols"] = b_fsa.attributes[source]
+        found["aux_labels_sym"] = b_fsa.attributes[source]
     return found
 
 

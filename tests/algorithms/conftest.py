@@ -26,6 +26,15 @@ def _paths_between(fsa: Fsa, start: int, end: int) -> list[list[int]]:
     return found
 
 
+def _path_table(fsa: Fsa) -> Tensor:
+    """Which arcs each successful path takes, float64 (num_paths, num_arcs)."""
+    paths = _paths_between(fsa, 0, fsa.num_states - 1)
+    table = torch.zeros(len(paths), fsa.num_arcs, dtype=torch.float64)
+    for row, path in enumerate(paths):
+        table[row, path] = 1
+    return table
+
+
 def _random_acyclic(seed: int, in_order: bool = False) -> Fsa:
     """2 to 7 states, parallel arcs, dead ends, unreachable states, log-weights <= 0."""
     rng = random.Random(seed)
@@ -87,6 +96,11 @@ def _ctc_lattice(log_probs: Tensor, targets: list[int]) -> Fsa:
 @pytest.fixture
 def paths_between() -> Callable[[Fsa, int, int], list[list[int]]]:
     return _paths_between
+
+
+@pytest.fixture
+def path_table() -> Callable[[Fsa], Tensor]:
+    return _path_table
 
 
 @pytest.fixture

@@ -19,12 +19,17 @@ from wfst_entropy.algorithms.intersect_dense import intersect_dense, intersect_d
 from wfst_entropy.algorithms.intersect_device import intersect_device
 from wfst_entropy.algorithms.invert import invert
 from wfst_entropy.algorithms.isomorphic import isomorphic
+from wfst_entropy.algorithms.k_best_scores import k_best_scores
 from wfst_entropy.algorithms.kleene_closure import closure
+from wfst_entropy.algorithms.num_paths import num_paths
+from wfst_entropy.algorithms.path_divergence import path_cross_entropy, path_kl
 from wfst_entropy.algorithms.path_entropy import path_entropy
+from wfst_entropy.algorithms.path_moments import expected_counts, score_covariance, score_variance
 from wfst_entropy.algorithms.project import project
 from wfst_entropy.algorithms.random_fsa import random_fsa, random_fsa_vec
 from wfst_entropy.algorithms.relabel import relabel
 from wfst_entropy.algorithms.remove_epsilon import remove_epsilon
+from wfst_entropy.algorithms.renyi_entropy import renyi_entropy, tsallis_entropy
 from wfst_entropy.algorithms.replace import replace, replace_fsa
 from wfst_entropy.algorithms.reverse import reverse
 from wfst_entropy.algorithms.shortest_distance import (
@@ -52,6 +57,7 @@ __all__ = [
     "difference",
     "encode",
     "expand_ragged_attributes",
+    "expected_counts",
     "expected_edit_counts",
     "frame_entropy",
     "get_arc_post",
@@ -64,17 +70,25 @@ __all__ = [
     "intersect_device",
     "invert",
     "isomorphic",
+    "k_best_scores",
+    "num_paths",
+    "path_cross_entropy",
     "path_entropy",
+    "path_kl",
     "project",
     "random_fsa",
     "random_fsa_vec",
     "relabel",
     "remove_epsilon",
     "remove_epsilon_self_loops",
+    "renyi_entropy",
     "replace",
     "replace_fsa",
     "reverse",
+    "score_covariance",
+    "score_variance",
     "shortest_distance",
     "top_sort",
+    "tsallis_entropy",
     "union",
 ]

@@ -28,7 +28,7 @@ def path_entropy(fsas: Fsa, kind: str = "conditional") -> Tensor:
     float64, where the device has it, whatever the dtype of the scores.
 
     Args:
-        fsas: one FSA or a vector; acyclic.
+        fsas: one FSA or a vector; acyclic, or with cycles that converge.
         kind: ``"conditional"`` or ``"raw"``.
 
     Returns:
@@ -38,7 +38,7 @@ def path_entropy(fsas: Fsa, kind: str = "conditional") -> Tensor:
 
     Raises:
         FsaValueError: another kind, a score that is NaN or +inf, or a raw entropy out of range.
-        CyclicFsaError: naming a cycle of states.
+        CyclicFsaError: naming a cycle that diverges.
 
     >>> fsa = Fsa.from_str("0 1 1 -2\n0 1 2 -2\n1 2 -1 0\n2")
     >>> path_entropy(fsa)          # two equal paths: ln 2
@@ -46,14 +46,29 @@ def path_entropy(fsas: Fsa, kind: str = "conditional") -> Tensor:
     >>> path_entropy(fsa, "raw")   # 2 * exp(-2) * 2
     tensor([0.5413])
     """
-    if kind not in _KINDS:
-        raise FsaValueError(f'kind: must be "conditional" or "raw", got {kind!r}')
-    scores = fsas.scores if fsas.device.type == "mps" else fsas.scores.double()
-    total, entropy = get_tot_scores(fsas, ConditionalEntropySemiring(), scores=scores)
+    check_kind(kind)
+    total, entropy = get_tot_scores(
+        fsas, ConditionalEntropySemiring(), scores=in_double(fsas.scores)
+    )
     if kind == "raw":
         return raw_entropy(total, entropy, fsas.scores.dtype)
     result: Tensor = entropy.to(fsas.scores.dtype)
     return result
+
+
+def check_kind(kind: str) -> None:
+    """Raise unless ``kind`` names a quantity.
+
+    Raises:
+        FsaValueError: it is neither ``"conditional"`` nor ``"raw"``.
+    """
+    if kind not in _KINDS:
+        raise FsaValueError(f'kind: must be "conditional" or "raw", got {kind!r}')
+
+
+def in_double(scores: Tensor) -> Tensor:
+    """The scores in float64 where their device has it."""
+    return scores if scores.device.type == "mps" else scores.double()
 
 
 def raw_entropy(log_z: Tensor, entropy: Tensor, dtype: torch.dtype) -> Tensor:
@@ -75,7 +90,7 @@ def raw_entropy(log_z: Tensor, entropy: Tensor, dtype: torch.dtype) -> Tensor:
     raw = (log_z.exp() * (entropy - log_z)).masked_fill(none, 0.0).to(dtype)
     for n in raw.detach().isinf().nonzero().flatten().tolist()[:1]:
         raise FsaValueError(
-            f'kind="raw": the entropy of utterance {n} overflows, its log Z is {float(log_z[n]):g} '
+            f'kind="raw": the entropy of utterance {n} overflows, its log Z is {log_z[n].item():g} '
             'nats; pass log-probabilities (log_softmax), or use kind="conditional"'
         )
     return raw

@@ -37,7 +37,8 @@ class CountingSemiring(Semiring):
 
     @override
     def times(self, a: Tensor, b: Tensor) -> Tensor:
-        return a * b
+        # A number of paths that overflows is inf, and still none if it is followed by none.
+        return (a * b).masked_fill((a == 0) | (b == 0), 0.0)
 
     @override
     def convert(self, log_weights: Tensor) -> Tensor:

@@ -162,15 +162,16 @@ def _check_references(lattices: Fsa, refs: Any) -> RaggedTensor:
             f"refs: must be one list for each of the {lattices.num_fsas} lattices, got "
             f"{ragged.dim0} lists."
         )
-    wrong = ((ragged.values < 1) | (ragged.values >= 2**31)).nonzero()
+    values = ragged.values.to(torch.int64)
+    wrong = ((values < 1) | (values >= 2**31)).nonzero()
     if wrong.numel():
         element = int(wrong[0])
         utterance = int(ragged.shape.row_ids(1)[element])
         raise FsaValueError(
-            f"refs: utterance {utterance} has the token {int(ragged.values[element])}; tokens are "
+            f"refs: utterance {utterance} has the token {int(values[element])}; tokens are "
             "from 1 to 2**31 - 1 (0 is epsilon)."
         )
-    return RaggedTensor(ragged.shape, ragged.values.to(torch.int32).contiguous())
+    return RaggedTensor(ragged.shape, values.to(torch.int32))
 
 
 def _token_lists(lattices: Fsa, name: str) -> RaggedTensor:

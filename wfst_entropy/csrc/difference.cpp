@@ -116,7 +116,7 @@ void subtract(const FsaView& a, Subsets& b, bool connect, FsaVecBuilder& builder
   // All subsets with a's final state are one state: it has no arcs.
   const uint64_t final_key = pair_key(a.final_state(), Subsets::kNone);
   PairGraph graph(progress, builder);
-  graph.number(a.num_states == 1 ? final_key : pair_key(0, b.start()));
+  graph.number(pair_key(0, b.start()));
   for (int64_t s = 0; s < graph.num_states(); ++s) {
     graph.begin_state();
     const auto state = static_cast<int32_t>(graph.key(s) >> 32), subset = static_cast<int32_t>(graph.key(s));

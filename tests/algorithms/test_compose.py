@@ -15,7 +15,14 @@ from oracles import (
     to_pynini,
 )
 
-from wfst_entropy import Fsa, FsaError, compose, get_tot_scores, intersect
+from wfst_entropy import (
+    Fsa,
+    FsaError,
+    compose,
+    expand_ragged_attributes,
+    get_tot_scores,
+    intersect,
+)
 from wfst_entropy.fsa import RaggedTensor
 
 
@@ -91,20 +98,41 @@ def test_k2_example_of_inner_labels():
 
 
 def test_other_attributes_and_symbol_tables():
-    a = Fsa.from_str("0 1 5 1 0\n1 2 -1 -1 0\n2").set_attribute_("symbols", "phones")
-    a.set_attribute_("aux_symbols", "inner words").set_attribute_("dur", torch.tensor([3, 4]))
-    b = Fsa.from_str("0 1 1 7 0\n1 2 -1 -1 0\n2").set_attribute_("symbols", "inner words")
-    b.set_attribute_("aux_symbols", "classes").set_attribute_("lm", torch.tensor([0.5, 0.0]))
+    a = Fsa.from_str("0 1 5 1 0\n1 2 -1 -1 0\n2").set_attribute_("labels_sym", "phones")
+    a.set_attribute_("aux_labels_sym", "inner words").set_attribute_("dur", torch.tensor([3, 4]))
+    b = Fsa.from_str("0 1 1 7 0\n1 2 -1 -1 0\n2").set_attribute_("labels_sym", "inner words")
+    b.set_attribute_("aux_labels_sym", "classes").set_attribute_("lm", torch.tensor([0.5, 0.0]))
     composed = compose(a, b)
-    assert (composed.symbols, composed.aux_symbols) == ("phones", "classes")
+    assert (composed.labels_sym, composed.aux_labels_sym) == ("phones", "classes")
     assert composed.dur.tolist() == [3, 4] and composed.lm.tolist() == [0.5, 0.0]
     acceptor = Fsa.from_str("0 1 1 0\n1 2 -1 0\n2", acceptor=True).set_attribute_(
-        "symbols", "words"
+        "labels_sym", "words"
     )
-    assert compose(a, acceptor).aux_symbols == "words"
+    assert compose(a, acceptor).aux_labels_sym == "words"
     ragged = RaggedTensor.from_lists([[7, 8], []], torch.int32)
     many = Fsa(b.shape, b.arcs, b.scores, aux_labels=ragged)
     assert compose(a, many).aux_labels.tolist() == [[7, 8], []]
+
+
+def test_several_outputs_on_an_arc_are_matched_one_after_the_other():
+    rng = np.random.default_rng(0)
+    tried = 0
+    for seed in range(60):
+        a, b = two_machines(seed, transducer=True)
+        lists = [
+            [-1] if o == -1 else rng.integers(1, 3, size=rng.integers(0, 4)).tolist()
+            for o in a.aux_labels.tolist()
+        ]
+        ragged = RaggedTensor.from_lists(lists, torch.int32)
+        many = Fsa(a.shape, a.arcs, a.scores, aux_labels=ragged)
+        composed, a_map, _ = compose(many, b, ret_arc_maps=True)
+        one = expand_ragged_attributes(many)
+        assert torch.equal(composed.scores, compose(one, b).scores)
+        assert_same_weights(weights_of(composed, 3, "log"), weights_of(compose(one, b), 3, "log"))
+        begins = a_map >= 0
+        assert torch.equal(composed.labels[begins], a.labels[a_map[begins]])
+        tried += composed.num_states > 0
+    assert tried > 10
 
 
 def test_gradients():
@@ -149,9 +177,6 @@ def test_a_lexicon_whose_root_is_wide():
 
 def test_messages():
     a = Fsa.from_str("0 1 5 1 0\n1 2 -1 -1 0\n2")
-    ragged = Fsa(a.shape, a.arcs, aux_labels=RaggedTensor.from_lists([[1, 2], []], torch.int32))
-    with pytest.raises(FsaError, match=r"several outputs per arc.*expand_ragged_attributes"):
-        compose(ragged, a)
     with pytest.raises(FsaError, match=r"must be an integer tensor, got torch.float32"):
         compose(Fsa(a.shape, a.arcs, aux_labels=torch.zeros(2)), a)
     with pytest.raises(FsaError, match="aux_labels is -1 on arc 0, whose label is 5"):

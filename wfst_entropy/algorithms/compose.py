@@ -9,6 +9,7 @@ from torch import Tensor
 
 from wfst_entropy.algorithms import _surgery
 from wfst_entropy.algorithms._pairing import pair_up
+from wfst_entropy.algorithms.expand_ragged_attributes import expand_ragged_attributes
 from wfst_entropy.algorithms.intersect import EpsilonFilter, epsilon_mode, run_intersection
 from wfst_entropy.fsa import Fsa, FsaTypeError, FsaValueError, RaggedTensor
 
@@ -61,7 +62,8 @@ def compose(
 
     Args:
       a_fsa, b_fsa: FSAs or vectors.  Two vectors of one length are taken pair by pair; a single
-        FSA, or a vector of one, goes with each of the other operand.
+        FSA, or a vector of one, goes with each of the other operand.  Where `a_fsa.aux_labels` is
+        ragged, arcs are first made into chains by `expand_ragged_attributes`, as in k2.
       treat_epsilons_specially: whether label 0 is epsilon, which each side may write or read on its
         own; else it is a label like others.
       inner_labels: a name under which to keep the labels that were matched, as an int32 attribute.
@@ -80,8 +82,7 @@ def compose(
       acceptor.
 
     Raises:
-      FsaTypeError: an operand is no Fsa, or `a_fsa.aux_labels` is ragged (several outputs per arc:
-        use `expand_ragged_attributes` first) or not integer.
+      FsaTypeError: an operand is no Fsa, or `a_fsa.aux_labels` is not integer.
       FsaValueError: `a_fsa.aux_labels` is -1 on an arc that is not final, or a symbol on one that
         is; vectors of different lengths, or on different devices.
       FsaRuntimeError: the result outgrows a limit.
@@ -101,6 +102,7 @@ def compose(
     [2, 0, -1]
     """
     pairing = pair_up("compose", a_fsa, b_fsa)
+    a_fsa, chain_map = _expand(a_fsa)
     matched = _output_labels(a_fsa)
     epsilon = epsilon_mode("compose", treat_epsilons_specially, epsilon_filter)
     result, a_map, b_map = run_intersection(
@@ -119,7 +121,18 @@ def compose(
     if inner_labels is not None:
         own = a_fsa.labels if matched is None else matched
         composed.set_attribute_(inner_labels, _select_labels(own, a_map, composed.labels))
-    return (composed, a_map, b_map) if ret_arc_maps else composed
+    if not ret_arc_maps:
+        return composed
+    if chain_map is not None:
+        a_map = torch.where(a_map >= 0, chain_map[a_map], -1)
+    return composed, a_map, b_map
+
+
+def _expand(a_fsa: Fsa) -> tuple[Fsa, Tensor | None]:
+    """The FSA with one output label per arc, and the arc map if that took new arcs."""
+    if not isinstance(a_fsa.attributes.get("aux_labels"), RaggedTensor):
+        return a_fsa, None
+    return expand_ragged_attributes(a_fsa, True, ["aux_labels"])
 
 
 def _output_labels(a_fsa: Fsa) -> Tensor | None:
@@ -127,11 +140,6 @@ def _output_labels(a_fsa: Fsa) -> Tensor | None:
     aux_labels = a_fsa.attributes.get("aux_labels")
     if aux_labels is None:
         return None
-    if isinstance(aux_labels, RaggedTensor):
-        raise FsaTypeError(
-            "compose: a_fsa.aux_labels is ragged (several outputs per arc), which cannot be "
-            "matched; use expand_ragged_attributes(a_fsa) first."
-        )
     if not isinstance(aux_labels, Tensor) or aux_labels.is_floating_point():
         raise FsaTypeError(
             f"compose: a_fsa.aux_labels must be an integer tensor, got "

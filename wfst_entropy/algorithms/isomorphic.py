@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -69,9 +71,13 @@ class _Search:
         colours = torch.zeros(2 * self.num_states, dtype=torch.int64)
         for first in (0, self.num_states):
             colours[first], colours[first + self.num_states - 1] = 1, 2
-        waiting = [colours]
-        while waiting:
-            colours = self._refined(waiting.pop())
+        choices = [iter([self._without_twins(self._refined(colours))])]
+        while choices:
+            chosen = next(choices[-1], None)
+            if chosen is None:
+                choices.pop()
+                continue
+            colours = self._refined(chosen)
             count_a = torch.bincount(colours[: self.num_states], minlength=int(colours.max()) + 1)
             count_b = torch.bincount(colours[self.num_states :], minlength=count_a.numel())
             if not torch.equal(count_a, count_b):
@@ -81,25 +87,39 @@ class _Search:
                 if self._corresponds(colours):
                     return True
                 continue
-            waiting.extend(self._choices(colours, int(several[0])))
+            choices.append(self._choices(colours, int(several[0])))
         return False
 
-    def _choices(self, colours: Tensor, colour: int) -> list[Tensor]:
+    def _without_twins(self, colours: Tensor) -> Tensor:
+        """Sets states with exactly the same neighbours apart by their order, which is arbitrary.
+
+        They can change places without any arc changing, so nothing is lost.
+        """
+        states = torch.arange(colours.numel())
+        out = self._neighbours(self.source, self.destination, states)
+        into = self._neighbours(self.destination, self.source, states)
+        # Of the two sides, twins of one must not be counted with those of the other.
+        side = (states >= self.num_states).to(torch.int64)
+        group = _number(_number(_number(colours, out), into), side)
+        order = group.argsort(stable=True)
+        first = torch.searchsorted(group[order], group[order])
+        rank = torch.empty_like(order).scatter_(0, order, states - first)
+        return _number(colours, rank)
+
+    def _choices(self, colours: Tensor, colour: int) -> Iterator[Tensor]:
         """One state of `a` with this colour, and each of `b` with it, set apart from the rest."""
-        self.num_tries += 1
-        if self.num_tries > _MAX_TRIES:
-            raise FsaRuntimeError(
-                f"isomorphic: {self.num_states} states, so many of them alike that no answer was "
-                f"found in {_MAX_TRIES} tries. Minimise both FSAs first."
-            )
         state, *_ = torch.nonzero(colours[: self.num_states] == colour).flatten().tolist()
         others = torch.nonzero(colours[self.num_states :] == colour).flatten() + self.num_states
-        choices = []
         for other in others.tolist():
+            self.num_tries += 1
+            if self.num_tries > _MAX_TRIES:
+                raise FsaRuntimeError(
+                    f"isomorphic: {self.num_states} states, so many of them alike that no answer "
+                    f"was found in {_MAX_TRIES} tries. Minimise both FSAs first."
+                )
             choice = colours.clone()
             choice[[state, other]] = int(colours.max()) + 1
-            choices.append(choice)
-        return choices
+            yield choice
 
     def _refined(self, colours: Tensor) -> Tensor:
         """Splits colours by those of the neighbours until nothing changes."""
@@ -118,6 +138,8 @@ class _Search:
         `_corresponds` would find out.
         """
         member = _number(self.kind, colours[other])
+        if not member.numel():
+            return torch.zeros_like(colours)
         generator = torch.Generator().manual_seed(1)
         words = torch.randint(-(2**62), 2**62, (int(member.max()) + 1,), generator=generator)
         sums = torch.zeros(colours.numel(), dtype=torch.int64).index_add_(0, at, words[member])

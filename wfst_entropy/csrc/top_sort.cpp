@@ -25,8 +25,9 @@ std::string describe_cycle(const FsaView& fsa, int64_t number, const std::vector
   for (; !visited[state]; state = predecessor[state]) visited[state] = 1;
   std::vector<int32_t> cycle{state};
   for (int32_t s = predecessor[state]; s != state; s = predecessor[s]) cycle.push_back(s);
-  cycle.push_back(state);
   std::reverse(cycle.begin(), cycle.end());
+  std::rotate(cycle.begin(), std::min_element(cycle.begin(), cycle.end()), cycle.end());
+  cycle.push_back(cycle.front());
 
   std::string text;
   for (size_t i = 0; i < std::min(cycle.size(), kStatesShown); ++i) {

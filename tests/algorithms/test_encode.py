@@ -56,3 +56,12 @@ def test_codes_that_are_none():
         encode(fst, labels=False)
     with pytest.raises(FsaError, match="no aux_labels"):
         encode(Fsa.from_arcs(torch.tensor([[0, 1, -1]])))
+
+
+@pytest.mark.parametrize("num_fsas", [0, 1])
+def test_nothing_to_code(num_fsas):
+    empty = Fsa.from_arcs([], num_states=0)
+    empty.set_attribute_("aux_labels", torch.empty(0, dtype=torch.int32))
+    encoded, table = encode(Fsa.from_fsas([empty])[list(range(num_fsas))], scores=True)
+    assert (encoded.num_fsas, encoded.num_arcs, table.labels.numel()) == (num_fsas, 0, 0)
+    assert decode(encoded, table).num_fsas == num_fsas

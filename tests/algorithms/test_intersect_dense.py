@@ -7,8 +7,10 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from oracles import random_machine
 
 from wfst_entropy import _native
 from wfst_entropy.algorithms import (
@@ -293,6 +295,77 @@ def test_nothing_to_intersect():
     assert intersect_dense_tot_scores(GRAPH, none).shape == (0,)
 
 
+@pytest.mark.skipif(not _native.is_available(), reason=_native.why_not())
+@pytest.mark.parametrize("beam", [INF, 3.0, 0.5, 0.0])
+def test_both_engines_make_the_same_lattice(beam):
+    rng = np.random.default_rng(5)
+    for seed in range(10):
+        machines = [
+            random_machine(rng, num_states=int(rng.integers(2, 8)), num_arcs=int(rng.integers(15)))
+            for _ in range(3)
+        ]
+        graph = Fsa.from_fsas(machines).to(torch.float64)
+        scores, dense = dense_batch((2, 6, 4), seed=seed)
+        with torch.no_grad():
+            scores[1, 3, 1] = -1e30
+        lattices = []
+        for engine in (contextlib.nullcontext, _native.disabled):
+            with engine():
+                lattices.append(
+                    intersect_dense(graph, dense, output_beam=beam, seqframe_idx_name="row")
+                )
+        ours, wanted = lattices
+        assert torch.equal(ours.arcs, wanted.arcs) and torch.equal(ours.scores, wanted.scores)
+        for axis in (1, 2):
+            assert torch.equal(ours.shape.row_splits(axis), wanted.shape.row_splits(axis))
+        assert torch.equal(ours.frame_idx, wanted.frame_idx) and torch.equal(ours.row, wanted.row)
+
+
+def test_fsas_choose_their_sequences():
+    graphs = Fsa.from_fsas(
+        [GRAPH.to(torch.float64).with_scores(GRAPH.scores * k) for k in (1, 2, 3)]
+    )
+    scores, dense = dense_batch((2, 5))  # durations need no order
+    chosen = [1, 0, 1]
+    lattice = intersect_dense(
+        graphs, dense, a_to_b_map=chosen, seqframe_idx_name="row", frame_idx_name="frame"
+    )
+    assert lattice.num_fsas == 3 and "frame_idx" not in lattice.attributes
+    total = intersect_dense_tot_scores(graphs, dense, a_to_b_map=torch.tensor(chosen))
+    for a, b in enumerate(chosen):
+        one = DenseFsaVec.from_lengths(scores[b : b + 1], dense.lengths[b : b + 1])
+        alone = intersect_dense(graphs[a], one, seqframe_idx_name="row")
+        assert torch.equal(lattice[a].arcs, alone[0].arcs)
+        assert torch.equal(lattice[a].scores, alone[0].scores)
+        assert torch.equal(lattice[a].frame, alone[0].frame_idx)
+        assert torch.equal(lattice[a].row, alone[0].row + (0 if b == 0 else 3))
+        torch.testing.assert_close(total[a], get_tot_scores(alone)[0])
+    (grad,) = torch.autograd.grad(total.sum(), scores)
+    torch.testing.assert_close(grad.sum(2)[1], torch.full((5,), 2.0, dtype=torch.float64))
+
+
+def test_frame_attributes_are_optional_and_overwrite_nothing():
+    _, dense = dense_batch((2,))
+    lattice = intersect_dense(GRAPH, dense, frame_idx_name=None)
+    assert lattice.attributes == {}
+    graph = GRAPH.clone()
+    graph.set_attribute_("frame_idx", torch.arange(6))
+    with pytest.raises(FsaValueError, match="a_fsas: has an attribute 'frame_idx' already"):
+        intersect_dense(graph, dense)
+    lattice = intersect_dense(graph, dense, frame_idx_name="t")
+    assert lattice.t.dtype == torch.int32 and lattice.frame_idx.dtype == torch.int64
+
+
+def test_a_to_b_map_names_sequences():
+    _, dense = dense_batch((2, 5))
+    with pytest.raises(FsaValueError, match=r"a_to_b_map\[0\] = 2: must be one of the 2 sequences"):
+        intersect_dense(GRAPH, dense, a_to_b_map=[2])
+    with pytest.raises(FsaValueError, match=r"one integer for each of the 1 FSAs .* \(2,\)"):
+        intersect_dense(GRAPH, dense, a_to_b_map=[0, 1])
+    with pytest.raises(FsaValueError, match=r"got torch.float32"):
+        intersect_dense_tot_scores(GRAPH, dense, a_to_b_map=[0.0])
+
+
 def test_inputs_are_not_changed():
     graph = GRAPH.clone()
     scores, dense = dense_batch()
@@ -326,7 +399,7 @@ def test_errors_name_the_place(operation):
 
 def test_a_lattice_that_outgrows_its_limits():
     dense = DenseFsaVec.from_lengths(torch.zeros(1, 100, 3), torch.tensor([100]))
-    message = r"max_states: .* 51 states up to frame 25 of 100, more than 50; .* raise max_states"
+    message = r"max_states: .* 51 states up to .*frame 25 of 100, more than 50; .* raise max_states"
     with pytest.raises(FsaRuntimeError, match=message):
         intersect_dense(GRAPH, dense, max_states=50)
     with pytest.raises(FsaRuntimeError, match=r"max_arcs: .*more than 70; .* raise max_arcs"):

@@ -181,22 +181,25 @@ def test_no_graph_that_reads_outside_reaches_the_dense_kernel():
     def graphs(arcs=arcs, weights=SCORES[0, 0, :2], states=splits[0], arc_splits=splits[1]):
         return dense.DenseGraphs(arcs, weights, states, arc_splits, 4)
 
+    def meet(graphs, scores, *sequences):
+        return dense.DenseIntersection(graphs, dense.DenseSequences(scores, *sequences))
+
     with pytest.raises(ValueError, match="sequences must lie inside 2 utterances of 6"):
-        dense.DenseIntersection(graphs(), SCORES, zeros, zeros + 1, zeros + 6)
+        meet(graphs(), SCORES, zeros, zeros + 1, zeros + 6)
     with pytest.raises(ValueError, match="graphs: need 1 or 3, got 2"):
         two = graphs(states=torch.tensor([0, 2, 2]), arc_splits=torch.tensor([0, 2, 2]))
-        dense.DenseIntersection(two, SCORES, *torch.zeros(3, 3, dtype=torch.int64))
+        meet(two, SCORES, *torch.zeros(3, 3, dtype=torch.int64))
     with pytest.raises(ValueError, match="arc_splits: must end at the 2 arcs"):
         graphs(arc_splits=torch.tensor([0, 1]))
     with pytest.raises(ValueError, match="must start at 0 and never fall"):
         graphs(states=torch.tensor([0, 2, 1]), arc_splits=torch.tensor([0, 2, 2]))
     with pytest.raises(ValueError, match="scores: the kernel needs"):
         graphs(weights=zeros[:1].float())
-    with pytest.raises(ValueError, match=r"scores: need .* as the graphs, on the CPU"):
-        dense.DenseIntersection(graphs(), SCORES.double(), zeros, zeros, zeros)
+    with pytest.raises(ValueError, match=r"scores: need .* as the graphs, got torch\.float64"):
+        meet(graphs(), SCORES.double(), zeros, zeros, zeros)
     with pytest.raises(ValueError, match="scores: need 4 symbols, got 3"):
-        dense.DenseIntersection(graphs(), SCORES[:, :, :3], zeros, zeros, zeros)
-    batch = dense.DenseIntersection(graphs(), SCORES, torch.tensor([0, 1]), zeros, zeros + 6)
+        meet(graphs(), SCORES[:, :, :3], zeros, zeros, zeros)
+    batch = meet(graphs(), SCORES, torch.tensor([0, 1]), zeros, zeros + 6)
     out = dense.intersect_dense_forward(batch, entropy=True, save=True)
     ones = torch.ones(2, dtype=torch.float64)
     with pytest.raises(ValueError, match="cells: the kernel needs"):

@@ -62,6 +62,16 @@ def test_to_detach_and_new_scores():
         dense.with_scores(scores[:1])
 
 
+def test_some_of_the_sequences():
+    scores = log_probs().requires_grad_()
+    dense = DenseFsaVec(scores, torch.tensor([[0, 2, 6], [2, 0, 5]]), allow_truncate=2)
+    some = dense.index_select(torch.tensor([1, 0, 1]))
+    assert some.scores is scores and some.dim0() == 3
+    assert some.duration.tolist() == [5, 4, 5] and some.utterances.tolist() == [2, 0, 2]
+    with pytest.raises(FsaIndexError, match=r"sequences\[1\] = 2: there are 2 sequences"):
+        dense.index_select(torch.tensor([0, 2]))
+
+
 @pytest.mark.parametrize(
     ("segments", "message"),
     [

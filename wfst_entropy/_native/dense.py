@@ -67,54 +67,37 @@ def _check_arcs(arcs: Tensor, state_splits: Tensor, arc_splits: Tensor, num_symb
         )
 
 
-class DenseIntersection:
-    """Graphs and sequences of frame scores, checked and kept alive while a kernel reads them.
+class DenseSequences:
+    """Sequences of frame scores, checked and kept alive while C++ reads them.
 
     Args:
-        graphs: one for each sequence, or one that is shared by all.
-        scores: (N, T, C) on the CPU, in any memory order, of the dtype of the graphs.
+        scores: (N, T, C) float32 or float64 on the CPU, in any memory order.
         utterances: (S,) int64, the utterance of each sequence.
         start_frames: (S,) int64.
         lengths: (S,) int64.
     """
 
     def __init__(
-        self,
-        graphs: DenseGraphs,
-        scores: Tensor,
-        utterances: Tensor,
-        start_frames: Tensor,
-        lengths: Tensor,
+        self, scores: Tensor, utterances: Tensor, start_frames: Tensor, lengths: Tensor
     ) -> None:
-        n, num_frames, num_symbols = scores.shape
-        self.graphs, self.num_sequences = graphs, lengths.numel()
-        if graphs.num_graphs not in (1, self.num_sequences):
-            raise ValueError(f"graphs: need 1 or {self.num_sequences}, got {graphs.num_graphs}")
-        if graphs.num_symbols > num_symbols:
-            raise ValueError(f"scores: need {graphs.num_symbols} symbols, got {num_symbols}")
-        if scores.dtype != graphs.dtype or scores.device.type != "cpu":
+        if scores.device.type != "cpu" or scores.dtype not in (torch.float32, torch.float64):
             raise ValueError(
-                f"scores: need {graphs.dtype} as the graphs, on the CPU, got {scores.dtype} on "
-                f"{scores.device}"
+                f"scores: need float32 or float64 on the CPU, got {scores.dtype} on {scores.device}"
             )
+        self.num_sequences = s = lengths.numel()
         self.scores = scores if scores.stride(2) == 1 else scores.contiguous()
-        self.utterances = check(utterances, "utterances", torch.int64, (self.num_sequences,))
-        self.start_frames = check(start_frames, "start_frames", torch.int64, (self.num_sequences,))
-        self.lengths = check(lengths, "lengths", torch.int64, (self.num_sequences,))
+        self.utterances = check(utterances, "utterances", torch.int64, (s,))
+        self.start_frames = check(start_frames, "start_frames", torch.int64, (s,))
+        self.lengths = check(lengths, "lengths", torch.int64, (s,))
+        n, num_frames, _ = scores.shape
         inside = (self.utterances >= 0) & (self.utterances < n) & (self.start_frames >= 0)
         inside &= (self.lengths >= 0) & (self.start_frames + self.lengths <= num_frames)
         if not bool(inside.all()):
             raise ValueError(f"lengths: sequences must lie inside {n} utterances of {num_frames}")
 
-    def workspace(self, entropy: bool) -> tuple[int, Tensor]:
-        """Returns the number of values of all saved cells, and where each sequence's begin."""
-        offsets = torch.zeros(self.num_sequences, dtype=torch.int64)
-        lengths = (self.num_sequences, self.lengths.data_ptr())
-        return int(self.graphs.native.workspace(*lengths, entropy, offsets.data_ptr())), offsets
-
-    def native(self) -> tuple[Any, Any]:
-        """Returns the extension's views of the graphs and of the sequences."""
-        dense = kernel("DenseVec" + _kind(self.scores.dtype)).make(
+    def native(self) -> Any:
+        """Returns the extension's view."""
+        return kernel("DenseVec" + _kind(self.scores.dtype)).make(
             self.num_sequences,
             self.scores.data_ptr(),
             *self.scores.shape,
@@ -125,7 +108,37 @@ class DenseIntersection:
             self.lengths.data_ptr(),
             torch.get_num_threads(),
         )
-        return self.graphs.native, dense
+
+
+class DenseIntersection:
+    """Graphs and the sequences of frame scores that they meet.
+
+    Args:
+        graphs: one for each sequence, or one that is shared by all.
+        sequences: of the dtype of the graphs.
+    """
+
+    def __init__(self, graphs: DenseGraphs, sequences: DenseSequences) -> None:
+        self.graphs, self.sequences = graphs, sequences
+        self.num_sequences, self.scores = sequences.num_sequences, sequences.scores
+        if graphs.num_graphs not in (1, self.num_sequences):
+            raise ValueError(f"graphs: need 1 or {self.num_sequences}, got {graphs.num_graphs}")
+        if graphs.num_symbols > self.scores.shape[2]:
+            raise ValueError(
+                f"scores: need {graphs.num_symbols} symbols, got {self.scores.shape[2]}"
+            )
+        if graphs.dtype != self.scores.dtype:
+            raise ValueError(f"scores: need {graphs.dtype} as the graphs, got {self.scores.dtype}")
+
+    def workspace(self, entropy: bool) -> tuple[int, Tensor]:
+        """Returns the number of values of all saved cells, and where each sequence's begin."""
+        offsets = torch.zeros(self.num_sequences, dtype=torch.int64)
+        lengths = (self.num_sequences, self.sequences.lengths.data_ptr())
+        return int(self.graphs.native.workspace(*lengths, entropy, offsets.data_ptr())), offsets
+
+    def native(self) -> tuple[Any, Any]:
+        """Returns the extension's views of the graphs and of the sequences."""
+        return self.graphs.native, self.sequences.native()
 
 
 def intersect_dense_forward(batch: DenseIntersection, *, entropy: bool, save: bool) -> Forward:

@@ -4,6 +4,7 @@ from wfst_entropy.algorithms.arc_sort import arc_sort
 from wfst_entropy.algorithms.compose import compose
 from wfst_entropy.algorithms.concat import concat
 from wfst_entropy.algorithms.connect import connect
+from wfst_entropy.algorithms.convert_dense_to_fsa_vec import convert_dense_to_fsa_vec
 from wfst_entropy.algorithms.determinize import determinize
 from wfst_entropy.algorithms.difference import difference
 from wfst_entropy.algorithms.edit_counts import ExpectedEditCounts, expected_edit_counts
@@ -52,6 +53,7 @@ __all__ = [
     "compose",
     "concat",
     "connect",
+    "convert_dense_to_fsa_vec",
     "decode",
     "determinize",
     "difference",

@@ -67,7 +67,7 @@ class _KernelTotals(torch.autograd.Function):
         entropy: bool,
         save: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        batch = native.DenseIntersection(graphs, scores, *sequences)
+        batch = native.DenseIntersection(graphs, native.DenseSequences(scores, *sequences))
         out = native.intersect_dense_forward(batch, entropy=entropy, save=save)
         utterances, start_frames, _ = sequences
         for s in (out.bad_frame >= 0).nonzero().flatten().tolist()[:1]:
@@ -90,7 +90,7 @@ class _KernelTotals(torch.autograd.Function):
         zeros = torch.zeros(path_count.shape, dtype=torch.float64)
         by_entropy = zeros if grad_entropy is None else grad_entropy.double()
         grad, grad_graph = native.intersect_dense_backward(
-            native.DenseIntersection(ctx.graphs, scores, *sequences),
+            native.DenseIntersection(ctx.graphs, native.DenseSequences(scores, *sequences)),
             cells,
             cell_offsets,
             path_count,

@@ -10,7 +10,10 @@ import torch
 from torch import Tensor
 
 import wfst_entropy._native as _native
+import wfst_entropy._native.dense as native_dense
 from wfst_entropy.algorithms._intersect_dense_kernel import kernel_totals
+from wfst_entropy.algorithms._surgery import MAX_ARCS, MAX_STATES, run, select_scores
+from wfst_entropy.algorithms.kernel_gradient import bad_score
 from wfst_entropy.fsa import DenseFsaVec, Fsa, RaggedShape
 from wfst_entropy.fsa.errors import FsaRuntimeError, FsaValueError
 from wfst_entropy.semirings import (
@@ -32,8 +35,11 @@ def intersect_dense(
     b_fsas: DenseFsaVec,
     *,
     output_beam: float = math.inf,
-    max_states: int = 15_000_000,
-    max_arcs: int = 2**30,
+    max_states: int = MAX_STATES,
+    max_arcs: int = MAX_ARCS,
+    a_to_b_map: Tensor | list[int] | None = None,
+    seqframe_idx_name: str | None = None,
+    frame_idx_name: str | None = "frame_idx",
 ) -> Fsa:
     """Intersects graphs with frame scores and returns the lattices of all their alignments.
 
@@ -50,18 +56,24 @@ def intersect_dense(
             path of their sequence.
         max_states: the largest number of states, over all sequences and before pruning.
         max_arcs: likewise of arcs.
+        a_to_b_map: which sequence each FSA of ``a_fsas`` meets, integers (number of FSAs,); several
+            may meet the same one, and the result has one lattice for each FSA.
+        seqframe_idx_name: name of an int32 attribute for the row of each arc in ``b_fsas``, where
+            every sequence has one row per frame and one for the arcs into its final state.
+        frame_idx_name: name of an int32 attribute for the frame of each arc within its sequence
+            (the number of frames for the arcs into the final state); None for no such attribute.
 
     Returns:
         An FsaVec with one lattice per sequence; a sequence without a successful path has an empty
-        one. Scores are differentiable in both inputs. Attributes of ``a_fsas`` follow its arcs, and
-        ``frame_idx`` (int32) is the frame of each arc within its sequence (the number of frames for
-        the arcs into the final state).
+        one. Scores are differentiable in both inputs. Attributes of ``a_fsas`` follow its arcs.
 
     Raises:
         FsaValueError: the number of FSAs is neither 1 nor that of the sequences, a label is not in
-            the vocabulary, devices differ, a score that is read is NaN or above 2**26, or
-            ``output_beam`` is negative.
+            the vocabulary, devices differ, a score that is read is NaN or above 2**26,
+            ``output_beam`` is negative, ``a_to_b_map`` names no sequence, or ``a_fsas`` has an
+            attribute of the name wanted for frames.
         FsaRuntimeError: the lattice outgrows ``max_states`` or ``max_arcs``.
+        KeyboardInterrupt: Ctrl-C.
 
     Source: exact form of the frame-synchronous intersection of k2 (``intersect_dense``).
 
@@ -75,12 +87,47 @@ def intersect_dense(
         raise FsaValueError(
             f"output_beam: must be at least 0 nats, got {output_beam}; math.inf keeps every path"
         )
-    pairing = _Pairing(a_fsas, b_fsas)
-    with torch.no_grad():
-        frames = _expand(pairing, max_states, max_arcs)
-        _score_backward(pairing, frames)
-        _prune(pairing, frames, output_beam)
-    return _assemble(pairing, frames)
+    for name in (seqframe_idx_name, frame_idx_name):
+        if name is not None and name in a_fsas.attributes:
+            raise FsaValueError(
+                f"a_fsas: has an attribute {name!r} already; pass another frame_idx_name or "
+                "seqframe_idx_name, or None"
+            )
+    all_sequences, chosen = b_fsas, None
+    if a_to_b_map is not None:
+        chosen = _sequences_of(a_to_b_map, a_fsas, b_fsas)
+        b_fsas = b_fsas.index_select(chosen)
+    check_graph(a_fsas, b_fsas)
+    limits = (output_beam, max_states, max_arcs)
+    make = _native_lattice if _native.can_run(b_fsas.scores) else _torch_lattice
+    shape, arcs, arc_map, frames = make(a_fsas, b_fsas, *limits)
+    sequence = shape.row_ids(1)[shape.row_ids(2)]
+    attributes = a_fsas.select_attributes(arc_map, arcs[:, 2])
+    if frame_idx_name is not None:
+        attributes[frame_idx_name] = frames.to(torch.int32)
+    if seqframe_idx_name is not None:
+        rows = all_sequences.lengths + 1
+        first = (rows.cumsum(0) - rows) if chosen is None else (rows.cumsum(0) - rows)[chosen]
+        attributes[seqframe_idx_name] = (first[sequence] + frames).to(torch.int32)
+    scores = _lattice_scores(a_fsas, b_fsas, arc_map, sequence, frames)
+    return a_fsas._like(shape, arcs, scores, attributes)
+
+
+def _sequences_of(a_to_b_map: Tensor | list[int], a_fsas: Fsa, b_fsas: DenseFsaVec) -> Tensor:
+    chosen = torch.as_tensor(a_to_b_map)
+    if chosen.is_floating_point() or tuple(chosen.shape) != (a_fsas.num_fsas,):
+        raise FsaValueError(
+            f"a_to_b_map: needs one integer for each of the {a_fsas.num_fsas} FSAs of a_fsas, got "
+            f"{chosen.dtype} {tuple(chosen.shape)}"
+        )
+    chosen = chosen.to(b_fsas.device, torch.int64)
+    wrong = (chosen < 0) | (chosen >= b_fsas.num_seqs)
+    for i in wrong.nonzero().flatten().tolist()[:1]:
+        raise FsaValueError(
+            f"a_to_b_map[{i}] = {int(chosen[i])}: must be one of the {b_fsas.num_seqs} sequences "
+            "of b_fsas, counted from 0"
+        )
+    return chosen
 
 
 def intersect_dense_tot_scores(
@@ -89,6 +136,7 @@ def intersect_dense_tot_scores(
     semiring: Semiring = _LOG,
     *,
     dtype: torch.dtype | None = None,
+    a_to_b_map: Tensor | list[int] | None = None,
 ) -> Value:
     r"""Computes the total of all alignments of each sequence without building their lattice.
 
@@ -103,6 +151,7 @@ def intersect_dense_tot_scores(
         semiring: whose ``convert`` takes one tensor of log-weights.
         dtype: in which to compute; by default the common dtype of the scores. float64 is worth its
             cost for long sequences.
+        a_to_b_map: see `intersect_dense`; the result then has one value for each FSA.
 
     Returns:
         A value with slots (S,), one per sequence: zero where no alignment exists. Differentiable in
@@ -117,6 +166,8 @@ def intersect_dense_tot_scores(
     >>> intersect_dense_tot_scores(graph, dense).exp()     # .4 * .5 + .6 * .5
     tensor([0.5000])
     """
+    if a_to_b_map is not None:
+        b_fsas = b_fsas.index_select(_sequences_of(a_to_b_map, a_fsas, b_fsas))
     dtype = dtype or torch.result_type(a_fsas.scores, b_fsas.scores)
     entropy = type(semiring) is ConditionalEntropySemiring
     has_kernel = entropy or type(semiring) is LogSemiring
@@ -255,10 +306,7 @@ class _Pairing:
         if bool(refused.any()):
             i = int(refused.nonzero()[0])
             n, at = int(self.b_fsas.utterances[sequence[i]]), int(frame[i])
-            raise FsaValueError(
-                f"b_fsas: the score of utterance {n}, frame {at}, symbol {int(label[i])} is "
-                f"{float(read[i])}; a log-weight must be a number up to 2**26, or -inf"
-            )
+            raise bad_score("b_fsas", n, at, int(label[i]), float(read[i]))
         return _without_masks(read.masked_fill(~inside, -math.inf))
 
 
@@ -350,7 +398,51 @@ def _prune(pairing: _Pairing, frames: list[_Frame], output_beam: float) -> None:
         frame.src, frame.dst, frame.scores = frame.src[keep], frame.dst[keep], frame.scores[keep]
 
 
-def _assemble(pairing: _Pairing, frames: list[_Frame]) -> Fsa:
+class _Structure(NamedTuple):
+    """The states and arcs of lattices, without scores and attributes."""
+
+    shape: RaggedShape  # [sequence][state][arc]
+    arcs: Tensor  # int32 (num_arcs, 3)
+    arc_map: Tensor  # int64 (num_arcs,), arcs of the graphs
+    frames: Tensor  # int64 (num_arcs,), within the sequence
+
+
+def _native_lattice(
+    a_fsas: Fsa, b_fsas: DenseFsaVec, output_beam: float, max_states: int, max_arcs: int
+) -> _Structure:
+    """The states and arcs of the lattices."""
+    sequences = native_dense.DenseSequences(
+        b_fsas.scores.detach(), b_fsas.utterances, b_fsas.start_frames, b_fsas.lengths
+    )
+    result = run(
+        "intersect_dense_lattice",
+        a_fsas,
+        scores=True,
+        parameters=(sequences.native(), float(output_beam)),
+        max_states=max_states,
+        max_arcs=max_arcs,
+    )
+    arc_map, frames, bad = result.maps
+    if bad.numel():
+        s, t, symbol = bad.tolist()
+        n, t = int(b_fsas.utterances[s]), int(b_fsas.start_frames[s]) + t
+        raise bad_score("b_fsas", n, t, symbol, float(b_fsas.scores[n, t, symbol]))
+    return _Structure(result.shape, result.arcs, arc_map, frames.to(torch.int64))
+
+
+def _torch_lattice(
+    a_fsas: Fsa, b_fsas: DenseFsaVec, output_beam: float, max_states: int, max_arcs: int
+) -> _Structure:
+    """The same on any device."""
+    pairing = _Pairing(a_fsas, b_fsas)
+    with torch.no_grad():
+        frames = _expand(pairing, max_states, max_arcs)
+        _score_backward(pairing, frames)
+        _prune(pairing, frames, output_beam)
+        return _assemble(pairing, frames)
+
+
+def _assemble(pairing: _Pairing, frames: list[_Frame]) -> _Structure:
     """Numbers the pairs that are left by sequence, frame and state, and makes the lattice."""
     frames, device = frames[:-1], pairing.labels.device
     sizes = [len(frame.states) for frame in frames]
@@ -379,19 +471,20 @@ def _assemble(pairing: _Pairing, frames: list[_Frame]) -> Fsa:
     )
     arcs = torch.stack([number[src] - first_state, number[dst] - first_state, label], dim=1)
     shape = RaggedShape.from_sizes(counts, torch.bincount(number[src], minlength=len(kept)))
-    attributes = pairing.a_fsas.select_attributes(arc_map)
-    attributes["frame_idx"] = t_of_arc.to(torch.int32)
-    scores = _lattice_scores(pairing, arc_map, sequence, t_of_arc, label)
-    return Fsa(shape, arcs.to(torch.int32), scores, **attributes)
+    return _Structure(shape, arcs.to(torch.int32), arc_map, t_of_arc)
 
 
 def _lattice_scores(
-    pairing: _Pairing, arc_map: Tensor, sequence: Tensor, t_of_arc: Tensor, label: Tensor
+    a_fsas: Fsa, b_fsas: DenseFsaVec, arc_map: Tensor, sequence: Tensor, frames: Tensor
 ) -> Tensor:
     """Graph score plus frame score, differentiable in both."""
-    dense = pairing.b_fsas
-    emit = (label >= 0).nonzero().flatten()
-    n = sequence[emit]
-    read = dense.scores[dense.utterances[n], dense.start_frames[n] + t_of_arc[emit], label[emit]]
-    emitted = dense.scores.new_zeros(len(label)).index_copy(0, emit, read)
-    return pairing.a_fsas.scores[arc_map] + emitted
+    weights = select_scores(a_fsas.scores, arc_map)
+    if not b_fsas.scores.numel():
+        return weights + b_fsas.scores.new_zeros(len(arc_map))
+    labels = a_fsas.labels.to(torch.int64)[arc_map]
+    _, num_frames, num_symbols = b_fsas.scores.shape
+    first_row = b_fsas.utterances * num_frames + b_fsas.start_frames
+    at = (first_row[sequence] + frames) * num_symbols + labels
+    # plain numbers of a flat tensor: their gradient is an index_add, not a sort
+    read = b_fsas.scores.reshape(-1).index_select(0, at.masked_fill(labels < 0, 0))
+    return weights + torch.where(labels < 0, 0.0, read)

@@ -58,6 +58,7 @@ void bind_connect(nb::module_& m);
 void bind_difference(nb::module_& m);
 void bind_edit_counts(nb::module_& m);
 void bind_intersect(nb::module_& m);
+void bind_intersect_dense_lattice(nb::module_& m);
 void bind_epsilon_self_loops(nb::module_& m);
 void bind_expand_arcs(nb::module_& m);
 void bind_replace(nb::module_& m);

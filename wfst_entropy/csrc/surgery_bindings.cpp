@@ -29,6 +29,7 @@ void bind_surgery(nb::module_& m) {
   bind_difference(m);
   bind_edit_counts(m);
   bind_intersect(m);
+  bind_intersect_dense_lattice(m);
   bind_epsilon_self_loops(m);
   bind_expand_arcs(m);
   bind_replace(m);

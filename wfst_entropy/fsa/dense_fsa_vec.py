@@ -111,6 +111,15 @@ class DenseFsaVec:
         """Number of sequences, S."""
         return self.lengths.numel()
 
+    def dim0(self) -> int:
+        """Number of sequences, as `num_seqs`; k2's name."""
+        return self.num_seqs
+
+    @property
+    def duration(self) -> Tensor:
+        """The number of frames of each sequence, as `lengths`; k2's name."""
+        return self.lengths
+
     @property
     def vocab_size(self) -> int:
         """Number of symbols, C, blank (0) included."""
@@ -145,6 +154,28 @@ class DenseFsaVec:
             )
         segments = torch.stack([self.utterances, self.start_frames, self.lengths], dim=1)
         return DenseFsaVec(log_probs, segments)
+
+    def index_select(self, sequences: Tensor) -> DenseFsaVec:
+        """Some of the sequences, over the same scores.
+
+        Args:
+          sequences: integers `(M,)` from 0 to S - 1, in any order; they may repeat.
+
+        Raises:
+          FsaIndexError: there is no such sequence.
+
+        Example:
+          >>> dense = DenseFsaVec.from_lengths(torch.zeros(2, 5, 3), torch.tensor([5, 4]))
+          >>> dense.index_select(torch.tensor([1, 1, 0])).lengths.tolist()
+          [4, 4, 5]
+        """
+        sequences = sequences.to(self.device, torch.int64)
+        for i in ((sequences < 0) | (sequences >= self.num_seqs)).nonzero().flatten().tolist()[:1]:
+            raise FsaIndexError(
+                f"sequences[{i}] = {int(sequences[i])}: there are {self.num_seqs} sequences."
+            )
+        segments = torch.stack([self.utterances, self.start_frames, self.lengths], dim=1)
+        return DenseFsaVec(self.scores, segments[sequences])
 
     def to(self, target: torch.device | str | torch.dtype) -> DenseFsaVec:
         """The same sequences with the scores on another device or of another dtype."""

@@ -7,6 +7,7 @@ from wfst_entropy.algorithms.connect import connect
 from wfst_entropy.algorithms.convert_dense_to_fsa_vec import convert_dense_to_fsa_vec
 from wfst_entropy.algorithms.determinize import determinize
 from wfst_entropy.algorithms.difference import difference
+from wfst_entropy.algorithms.disambiguate import disambiguate
 from wfst_entropy.algorithms.edit_counts import ExpectedEditCounts, expected_edit_counts
 from wfst_entropy.algorithms.encode import EncodeTable, decode, encode
 from wfst_entropy.algorithms.epsilon_self_loops import (
@@ -24,10 +25,16 @@ from wfst_entropy.algorithms.k_best_scores import k_best_scores
 from wfst_entropy.algorithms.kleene_closure import closure
 from wfst_entropy.algorithms.num_paths import num_paths
 from wfst_entropy.algorithms.path_divergence import path_cross_entropy, path_kl
+from wfst_entropy.algorithms.minimize import minimize
+from wfst_entropy.algorithms.n_shortest_paths import n_shortest_paths
 from wfst_entropy.algorithms.path_entropy import path_entropy
 from wfst_entropy.algorithms.path_moments import expected_counts, score_covariance, score_variance
 from wfst_entropy.algorithms.project import project
+from wfst_entropy.algorithms.prune import prune
+from wfst_entropy.algorithms.prune_on_arc_post import prune_on_arc_post
+from wfst_entropy.algorithms.push import push
 from wfst_entropy.algorithms.random_fsa import random_fsa, random_fsa_vec
+from wfst_entropy.algorithms.random_paths import random_paths
 from wfst_entropy.algorithms.relabel import relabel
 from wfst_entropy.algorithms.remove_epsilon import remove_epsilon
 from wfst_entropy.algorithms.renyi_entropy import renyi_entropy, tsallis_entropy
@@ -40,6 +47,7 @@ from wfst_entropy.algorithms.shortest_distance import (
     get_tot_scores,
     shortest_distance,
 )
+from wfst_entropy.algorithms.shortest_path import shortest_path
 from wfst_entropy.algorithms.top_sort import top_sort
 from wfst_entropy.algorithms.union import union
 
@@ -57,6 +65,7 @@ __all__ = [
     "decode",
     "determinize",
     "difference",
+    "disambiguate",
     "encode",
     "expand_ragged_attributes",
     "expected_counts",
@@ -75,11 +84,17 @@ __all__ = [
     "k_best_scores",
     "num_paths",
     "path_cross_entropy",
+    "minimize",
+    "n_shortest_paths",
     "path_entropy",
     "path_kl",
     "project",
+    "prune",
+    "prune_on_arc_post",
+    "push",
     "random_fsa",
     "random_fsa_vec",
+    "random_paths",
     "relabel",
     "remove_epsilon",
     "remove_epsilon_self_loops",
@@ -90,6 +105,7 @@ __all__ = [
     "score_covariance",
     "score_variance",
     "shortest_distance",
+    "shortest_path",
     "top_sort",
     "tsallis_entropy",
     "union",

@@ -66,6 +66,11 @@ void bind_reverse(nb::module_& m);
 void bind_top_sort(nb::module_& m);
 void bind_union(nb::module_& m);
 void bind_determinize(nb::module_& m);
+void bind_shortest_path(nb::module_& m);
+void bind_n_shortest_paths(nb::module_& m);
+void bind_prune(nb::module_& m);
+void bind_minimize(nb::module_& m);
+void bind_disambiguate(nb::module_& m);
 void bind_remove_epsilon(nb::module_& m);
 
 }  // namespace wfst_entropy

@@ -37,6 +37,11 @@ void bind_surgery(nb::module_& m) {
   bind_top_sort(m);
   bind_union(m);
   bind_determinize(m);
+  bind_shortest_path(m);
+  bind_n_shortest_paths(m);
+  bind_prune(m);
+  bind_minimize(m);
+  bind_disambiguate(m);
   bind_remove_epsilon(m);
 }
 

@@ -23,10 +23,10 @@ from wfst_entropy.algorithms.invert import invert
 from wfst_entropy.algorithms.isomorphic import isomorphic
 from wfst_entropy.algorithms.k_best_scores import k_best_scores
 from wfst_entropy.algorithms.kleene_closure import closure
-from wfst_entropy.algorithms.num_paths import num_paths
-from wfst_entropy.algorithms.path_divergence import path_cross_entropy, path_kl
 from wfst_entropy.algorithms.minimize import minimize
 from wfst_entropy.algorithms.n_shortest_paths import n_shortest_paths
+from wfst_entropy.algorithms.num_paths import num_paths
+from wfst_entropy.algorithms.path_divergence import path_cross_entropy, path_kl
 from wfst_entropy.algorithms.path_entropy import path_entropy
 from wfst_entropy.algorithms.path_moments import expected_counts, score_covariance, score_variance
 from wfst_entropy.algorithms.project import project
@@ -82,10 +82,10 @@ __all__ = [
     "invert",
     "isomorphic",
     "k_best_scores",
-    "num_paths",
-    "path_cross_entropy",
     "minimize",
     "n_shortest_paths",
+    "num_paths",
+    "path_cross_entropy",
     "path_entropy",
     "path_kl",
     "project",

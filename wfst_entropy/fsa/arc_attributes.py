@@ -5,7 +5,7 @@ Tensors and ragged tensors have one entry per arc; any other object belongs to t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -25,6 +25,35 @@ def is_aux_name(name: str) -> bool:
     """Whether `name` is that of an extra label."""
     number = name.removeprefix("aux_labels")
     return number != name and (number == "" or number.isdecimal())
+
+
+def filler(attributes: Mapping[str, Any], name: str) -> float:
+    """See `Fsa.get_filler`."""
+    number = attributes.get(f"{name}_filler", 0)
+    if isinstance(number, bool) or not isinstance(number, (int, float)):
+        raise FsaValueError(
+            f"attribute '{name}_filler': must be a number, the one that means nothing in {name!r}, "
+            f"got {number!r}."
+        )
+    return number
+
+
+def follow(
+    attributes: Mapping[str, Any],
+    name: str,
+    arc_map: Tensor | RaggedTensor,
+    labels: Tensor,
+    new_labels: Tensor | None,
+) -> Any:
+    """The attribute `name` of new arcs; see `Fsa.select_attributes`."""
+    value = attributes[name]
+    if not isinstance(value, (Tensor, RaggedTensor)):
+        return value
+    if isinstance(arc_map, RaggedTensor):
+        return join(name, value, arc_map, filler(attributes, name), labels)
+    if new_labels is not None and is_aux_name(name):
+        return select_final(value, arc_map, new_labels)
+    return select(value, arc_map, filler(attributes, name))
 
 
 def select(value: Any, arc_map: Tensor, filler: float = 0) -> Any:

@@ -9,23 +9,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wfst_entropy.fsa import arc_attributes, serialization
-from wfst_entropy.fsa.errors import (
-    FsaAttributeError,
-    FsaIndexError,
-    FsaTypeError,
-    FsaValueError,
-)
+from wfst_entropy.fsa import arc_attributes, serialization, text_attributes
+from wfst_entropy.fsa.errors import FsaAttributeError, FsaIndexError, FsaTypeError
 from wfst_entropy.fsa.invariants import (
     check_arcs,
     check_attribute,
     check_stackable,
     check_tensors,
+    row_numbers,
     shape_of_arcs,
 )
 from wfst_entropy.fsa.properties import Properties
 from wfst_entropy.fsa.ragged import RaggedShape, RaggedTensor
-from wfst_entropy.fsa.text_format import FsaText, format_fsa, parse_fsa
+from wfst_entropy.fsa.symbol_table import SymbolTable
+from wfst_entropy.fsa.text_format import Layout, format_fsa, parse_fsa
 
 _PARTS = ("shape", "arcs", "scores", "_attributes", "_properties")
 
@@ -36,7 +33,7 @@ class Fsa:
     State 0 is the start.  The state with the largest number is the only final one: it has no arcs
     leaving it, the arcs into it have label -1, and no other arc has.  Label 0 is epsilon (blank, in
     a CTC graph).  Scores are positive log-weights: larger is better.  An FSA without states is
-    empty: it accepts nothing.
+    empty: it accepts nothing.  One state alone is not enough: start and final state differ.
 
     Arcs may carry attributes: a tensor or a `RaggedTensor` with one entry per arc, which then
     follows its arc through indexing, stacking and every algorithm; or any other object, which is
@@ -138,6 +135,12 @@ class Fsa:
         acceptor: bool | None = None,
         num_aux_labels: int | None = None,
         openfst: bool = False,
+        *,
+        aux_label_names: Sequence[str] | None = None,
+        ragged_label_names: Sequence[str] = (),
+        isymbols: SymbolTable | None = None,
+        osymbols: SymbolTable | None = None,
+        dtype: torch.dtype = torch.float32,
     ) -> Fsa:
         """Reads one FSA from k2's or OpenFst's text format.
 
@@ -147,12 +150,19 @@ class Fsa:
         Args:
           text: the lines, as `text_format` describes them.
           acceptor: True for no extra label, False for one.
-          num_aux_labels: number of extra labels; overrides `acceptor`.  With neither, the first arc
-            tells, and its last field is taken to be a score.
+          num_aux_labels: number of extra labels.  If neither this nor `acceptor` or
+            `aux_label_names` is given, the first arc tells, and its last field is taken to be a
+            score.
           openfst: whether the text is OpenFst's.
+          aux_label_names: the names of extra labels, where they are others.
+          ragged_label_names: the names of ragged labels: lists in brackets after the extra labels.
+          isymbols: labels are symbols of this table (and -1); by default they are numbers.
+          osymbols: likewise the first extra label, or the first ragged one if there are only those.
+          dtype: of the scores, float32 or float64.
 
         Raises:
           FsaFormatError: with the number of the line.
+          FsaValueError: two arguments disagree about the number of extra labels.
 
         Example:
           >>> fst = Fsa.from_str("0 1 5 50 0.5\\n1 2 -1 -1 0\\n2")
@@ -160,16 +170,16 @@ class Fsa:
           ([50, -1], [0.5, 0.0])
           >>> Fsa.from_str("0 1 5 0.5\\n1 0.25", acceptor=True, openfst=True).scores.tolist()
           [-0.5, -0.25]
+          >>> fst = Fsa.from_str("0 1 -1 [7 8] 0\\n1", ragged_label_names=["aux_labels"])
+          >>> fst.aux_labels
+          [[7, 8]]
         """
-        if num_aux_labels is None and acceptor is not None:
-            num_aux_labels = 0 if acceptor else 1
-        parsed = parse_fsa(text, num_aux_labels, openfst)
+        number = text_attributes.num_labels(acceptor, num_aux_labels, aux_label_names)
+        layout = Layout(0, len(ragged_label_names), isymbols, osymbols)
+        parsed = parse_fsa(text, number, openfst, layout)
         arcs = torch.tensor(parsed.arcs, dtype=torch.int32).reshape(-1, 3)
-        attributes = {
-            arc_attributes.aux_name(i): torch.tensor(column, dtype=torch.int32)
-            for i, column in enumerate(parsed.aux_labels)
-        }
-        scores = torch.tensor(parsed.scores, dtype=torch.float32)
+        attributes = text_attributes.attributes_of(parsed, aux_label_names, ragged_label_names)
+        scores = torch.tensor(parsed.scores, dtype=dtype)
         return cls.from_arcs(arcs, scores, parsed.num_states, **attributes)
 
     @classmethod
@@ -334,19 +344,10 @@ class Fsa:
             shape, arc_map = self.shape[index], torch.arange(begin, end, device=self.device)
             arcs, scores = self.arcs[begin:end], self.scores[begin:end]
             return self._like(shape, arcs, scores, self.select_attributes(arc_map))
-        if isinstance(index, slice):
-            index = list(range(self.num_fsas))[index]
-        numbers = torch.as_tensor(index, device=self.device)
-        # An empty list makes a float tensor, which is fine; fractions and masks are not.
-        fraction = numbers.is_floating_point() and numbers.numel() > 0
-        if fraction or numbers.dtype == torch.bool or numbers.dim() > 1:
-            raise FsaIndexError(f"fsa[{index}]: needs an integer, a slice or a list of integers.")
-        if numbers.dim() == 0:
-            return self[int(numbers)]
-        numbers = numbers.to(torch.int64)
-        if bool(((numbers < -self.num_fsas) | (numbers >= self.num_fsas)).any()):
-            raise FsaIndexError(f"fsa[{numbers.tolist()}]: the vector has {self.num_fsas} FSAs.")
-        shape, arc_map = self.shape.index(numbers % max(self.num_fsas, 1))
+        numbers = row_numbers(index, self.num_fsas, self.device)
+        if isinstance(numbers, int):
+            return self[numbers]
+        shape, arc_map = self.shape.index(numbers)
         return self._like(
             shape, self.arcs[arc_map], self.scores[arc_map], self.select_attributes(arc_map)
         )
@@ -361,13 +362,7 @@ class Fsa:
           >>> Fsa.from_arcs([[0, 1, -1]], phones_filler=-1).get_filler("phones")
           -1
         """
-        filler = self._attributes.get(f"{name}_filler", 0)
-        if isinstance(filler, bool) or not isinstance(filler, (int, float)):
-            raise FsaValueError(
-                f"attribute '{name}_filler': must be a number, the one that means nothing in "
-                f"{name!r}, got {filler!r}."
-            )
-        return filler
+        return arc_attributes.filler(self._attributes, name)
 
     def select_attributes(
         self, arc_map: Tensor | RaggedTensor, labels: Tensor | None = None
@@ -395,19 +390,10 @@ class Fsa:
           >>> fsa.select_attributes(torch.tensor([0, -1]))["weight"].tolist()
           [2.0, 1.0]
         """
-        selected: dict[str, Any] = {}
-        for name, value in self._attributes.items():
-            if not isinstance(value, (Tensor, RaggedTensor)):
-                selected[name] = value
-                continue
-            filler = self.get_filler(name)
-            if isinstance(arc_map, RaggedTensor):
-                selected[name] = arc_attributes.join(name, value, arc_map, filler, self.labels)
-            elif labels is not None and arc_attributes.is_aux_name(name):
-                selected[name] = arc_attributes.select_final(value, arc_map, labels)
-            else:
-                selected[name] = arc_attributes.select(value, arc_map, filler)
-        return selected
+        return {
+            name: arc_attributes.follow(self._attributes, name, arc_map, self.labels, labels)
+            for name in self._attributes
+        }
 
     def set_attribute_(self, name: str, value: Any) -> Fsa:
         """Sets an attribute of this FSA, in place, and returns it.
@@ -472,29 +458,38 @@ class Fsa:
         attributes = {name: arc_attributes.clone(value) for name, value in self._attributes.items()}
         return self._like(self.shape, self.arcs.clone(), self.scores.clone(), attributes)
 
-    def to_str(self, openfst: bool = False) -> str:
+    def to_str(
+        self,
+        openfst: bool = False,
+        *,
+        aux_label_names: Sequence[str] | None = None,
+        ragged_label_names: Sequence[str] | None = None,
+        isymbols: SymbolTable | None = None,
+        osymbols: SymbolTable | None = None,
+    ) -> str:
         """The text form that `from_str` reads, for one FSA.
 
-        The attributes `aux_labels`, `aux_labels2`, ... are written; others are not.
+        Args:
+          openfst: OpenFst's format instead of k2's.
+          aux_label_names: the integer attributes to write; by default those of `aux_labels`,
+            `aux_labels2`, ... that are tensors.
+          ragged_label_names: the ragged ones; by default those of them that are ragged.
+          isymbols: write labels as symbols.
+          osymbols: likewise the first extra label, or the first ragged one if there are only those.
 
         Raises:
-          FsaTypeError: this is a vector.
-          FsaFormatError: OpenFst's format cannot say it (a state with two arcs into the final one).
+          FsaTypeError: this is a vector, or an attribute is not of integers.
+          FsaAttributeError: there is no such attribute.
+          FsaFormatError: a label is not in its table.
 
         Example:
           >>> print(Fsa.from_str("0 1 5 0.5\\n1 2 -1 0\\n2").to_str(openfst=True))
           0 1 5 -0.5
           1 0
         """
-        if self.num_axes != 2:
-            raise FsaTypeError("to_str: this is a vector of FSAs; write one at a time: fsa[i].")
-        columns: list[list[int]] = []
-        while isinstance(
-            column := self._attributes.get(arc_attributes.aux_name(len(columns))), Tensor
-        ):
-            columns.append(column.tolist())
-        text = FsaText(self.arcs.tolist(), self.scores.tolist(), columns, self.num_states)
-        return format_fsa(text, openfst, single_precision=self.scores.dtype == torch.float32)
+        text = text_attributes.text_of(self, aux_label_names, ragged_label_names)
+        single = self.scores.dtype == torch.float32
+        return format_fsa(text, openfst, single, isymbols, osymbols)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain tensors, numbers, strings, lists and dicts, for `torch.save`.

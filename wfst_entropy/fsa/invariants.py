@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from wfst_entropy.fsa import arc_attributes
-from wfst_entropy.fsa.errors import FsaTypeError, FsaValueError
+from wfst_entropy.fsa.errors import FsaIndexError, FsaTypeError, FsaValueError
 from wfst_entropy.fsa.ragged import RaggedShape, RaggedTensor
 
 if TYPE_CHECKING:
@@ -144,6 +144,29 @@ def check_attribute(name: str, value: Any, num_arcs: int) -> None:
             f"{'a single number' if rows is None else rows}. Wrap it in a tuple to attach it to "
             "the whole FSA."
         )
+
+
+def row_numbers(
+    index: slice | Sequence[int] | Tensor, num_rows: int, device: torch.device
+) -> Tensor | int:
+    """The rows of a vector that an index means, int64 from 0 on; an int for a 0-D tensor.
+
+    Raises:
+      FsaIndexError: not integers, or outside the vector.
+    """
+    if isinstance(index, slice):
+        index = list(range(num_rows))[index]
+    numbers = torch.as_tensor(index, device=device)
+    # An empty list makes a float tensor, which is fine; fractions and masks are not.
+    fraction = numbers.is_floating_point() and numbers.numel() > 0
+    if fraction or numbers.dtype == torch.bool or numbers.dim() > 1:
+        raise FsaIndexError(f"fsa[{index}]: needs an integer, a slice or a list of integers.")
+    if numbers.dim() == 0:
+        return int(numbers)
+    numbers = numbers.to(torch.int64)
+    if bool(((numbers < -num_rows) | (numbers >= num_rows)).any()):
+        raise FsaIndexError(f"fsa[{numbers.tolist()}]: the vector has {num_rows} FSAs.")
+    return numbers % max(num_rows, 1)
 
 
 def check_stackable(fsas: Sequence[Fsa]) -> None:

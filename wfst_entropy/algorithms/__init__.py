@@ -23,6 +23,7 @@ from wfst_entropy.algorithms.invert import invert
 from wfst_entropy.algorithms.isomorphic import isomorphic
 from wfst_entropy.algorithms.k_best_scores import k_best_scores
 from wfst_entropy.algorithms.kleene_closure import closure
+from wfst_entropy.algorithms.levenshtein_alignment import levenshtein_alignment
 from wfst_entropy.algorithms.minimize import minimize
 from wfst_entropy.algorithms.n_shortest_paths import n_shortest_paths
 from wfst_entropy.algorithms.num_paths import num_paths
@@ -82,6 +83,7 @@ __all__ = [
     "invert",
     "isomorphic",
     "k_best_scores",
+    "levenshtein_alignment",
     "minimize",
     "n_shortest_paths",
     "num_paths",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from wfst_entropy.fsa import Fsa, FsaValueError, RaggedShape
@@ -42,7 +44,7 @@ def levenshtein_graph(
     Raises:
       FsaTypeError: symbols that are not integers.
       FsaValueError: a symbol below 1 (the message names utterance and position), or a score that is
-        not below 0.
+        not below 0 or not finite.
 
     Example:
       >>> print(levenshtein_graph([[7]])[0])
@@ -53,10 +55,10 @@ def levenshtein_graph(
       1 2 -1 -1 0
       2
     """
-    if not ins_del_score < 0:
+    if not -math.inf < ins_del_score < 0:
         raise FsaValueError(
-            f"ins_del_score: must be below 0 (a score that is earned by inserting has no best "
-            f"path), got {ins_del_score}; the default is -0.501."
+            "ins_del_score: must be below 0 (where inserting earns a score there is no best path) "
+            f"and finite, got {ins_del_score}; the default is -0.501."
         )
     # Position k of the sequence with -1 appended stands for state k and its two or three arcs.
     sequence = append_final(as_ragged_labels(symbols, "symbols", 1, device))

@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from hypothesis import settings
 
+import wfst_entropy
+
 # Examples are the same in every run, and a slow machine is not a failure.
 settings.register_profile("suite", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("suite")
+
+# pytest collects the doctests of `algorithms/connect.py` by importing that module once more, which
+# then stands in its package where the function of the same name was: names are looked up before.
+for name in wfst_entropy.__all__:
+    getattr(wfst_entropy, name)

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 # it twice into this file, in alphabetical order: into the imports below, which type checkers and
 # editors read, and into __all__.  Nothing is imported before it is used (PEP 562), so that
 # `wfst-entropy --help` need not wait for torch; a name is looked up in _ROOMS, in that order.
+# Where mypy calls one of them "already defined", a module of algorithms/ imports the package itself
+# (`import wfst_entropy._native as ...`): import from the module that is meant.
 if TYPE_CHECKING:
     from wfst_entropy.algorithms import (
         EncodeTable,
@@ -87,7 +89,7 @@ if TYPE_CHECKING:
         RaggedTensor,
         SymbolTable,
     )
-    from wfst_entropy.inspection import check, draw, info
+    from wfst_entropy.inspection import check, draw, explain, info
     from wfst_entropy.losses import (
         Alignment,
         CTCLoss,
@@ -184,6 +186,7 @@ __all__ = [
     "expand_ragged_attributes",
     "expected_counts",
     "expected_edit_counts",
+    "explain",
     "forced_align",
     "fsa_alignment",
     "fsa_loss",

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-import wfst_entropy._native as _native
-import wfst_entropy._native.dense as native_dense
+from wfst_entropy._native import can_run
+from wfst_entropy._native import dense as native_dense
 from wfst_entropy.algorithms._intersect_dense_kernel import kernel_totals
 from wfst_entropy.algorithms._surgery import MAX_ARCS, MAX_STATES, run, select_scores
 from wfst_entropy.algorithms.kernel_gradient import bad_score
@@ -99,7 +99,7 @@ def intersect_dense(
         b_fsas = b_fsas.index_select(chosen)
     check_graph(a_fsas, b_fsas)
     limits = (output_beam, max_states, max_arcs)
-    make = _native_lattice if _native.can_run(b_fsas.scores) else _torch_lattice
+    make = _native_lattice if can_run(b_fsas.scores) else _torch_lattice
     shape, arcs, arc_map, frames = make(a_fsas, b_fsas, *limits)
     sequence = shape.row_ids(1)[shape.row_ids(2)]
     attributes = a_fsas.select_attributes(arc_map, arcs[:, 2])
@@ -171,7 +171,7 @@ def intersect_dense_tot_scores(
     dtype = dtype or torch.result_type(a_fsas.scores, b_fsas.scores)
     entropy = type(semiring) is ConditionalEntropySemiring
     has_kernel = entropy or type(semiring) is LogSemiring
-    if has_kernel and _native.can_run(b_fsas.scores) and dtype in (b_fsas.dtype, torch.float64):
+    if has_kernel and can_run(b_fsas.scores) and dtype in (b_fsas.dtype, torch.float64):
         check_graph(a_fsas, b_fsas)
         nll, entropies, _ = kernel_totals(a_fsas, b_fsas.to(dtype), "b_fsas", entropy=entropy)
         return (-nll, entropies) if entropy else -nll

@@ -2,6 +2,18 @@
 
 from wfst_entropy.inspection.check import Finding, Severity, check
 from wfst_entropy.inspection.draw import Drawing, draw
+from wfst_entropy.inspection.explain import Cause, Explanation, explain
 from wfst_entropy.inspection.info import FsaInfo, info
 
-__all__ = ["Drawing", "Finding", "FsaInfo", "Severity", "check", "draw", "info"]
+__all__ = [
+    "Cause",
+    "Drawing",
+    "Explanation",
+    "Finding",
+    "FsaInfo",
+    "Severity",
+    "check",
+    "draw",
+    "explain",
+    "info",
+]

@@ -14,6 +14,7 @@ from wfst_entropy.algorithms.epsilon_self_loops import (
     add_epsilon_self_loops,
     remove_epsilon_self_loops,
 )
+from wfst_entropy.algorithms.equivalence import equivalent, first_difference, is_rand_equivalent
 from wfst_entropy.algorithms.expand_ragged_attributes import expand_ragged_attributes
 from wfst_entropy.algorithms.frame_entropy import FrameEntropy, frame_entropy
 from wfst_entropy.algorithms.intersect import intersect
@@ -38,6 +39,9 @@ from wfst_entropy.algorithms.random_fsa import random_fsa, random_fsa_vec
 from wfst_entropy.algorithms.random_paths import random_paths
 from wfst_entropy.algorithms.relabel import relabel
 from wfst_entropy.algorithms.remove_epsilon import remove_epsilon
+from wfst_entropy.algorithms.remove_epsilon_and_add_self_loops import (
+    remove_epsilon_and_add_self_loops,
+)
 from wfst_entropy.algorithms.renyi_entropy import renyi_entropy, tsallis_entropy
 from wfst_entropy.algorithms.replace import replace, replace_fsa
 from wfst_entropy.algorithms.reverse import reverse
@@ -68,9 +72,11 @@ __all__ = [
     "difference",
     "disambiguate",
     "encode",
+    "equivalent",
     "expand_ragged_attributes",
     "expected_counts",
     "expected_edit_counts",
+    "first_difference",
     "frame_entropy",
     "get_arc_post",
     "get_backward_scores",
@@ -81,6 +87,7 @@ __all__ = [
     "intersect_dense_tot_scores",
     "intersect_device",
     "invert",
+    "is_rand_equivalent",
     "isomorphic",
     "k_best_scores",
     "levenshtein_alignment",
@@ -99,6 +106,7 @@ __all__ = [
     "random_paths",
     "relabel",
     "remove_epsilon",
+    "remove_epsilon_and_add_self_loops",
     "remove_epsilon_self_loops",
     "renyi_entropy",
     "replace",

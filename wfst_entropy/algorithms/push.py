@@ -28,7 +28,8 @@ def push(
     that too, on those into the final state.
 
     With `to="final"`, :math:`d` is the total from the start, an arc gets
-    :math:`d(s) + w - d(t)`, and the total is left on the arcs into the final state.
+    :math:`d(s) + w - d(t)`, and the total is left on the arcs into the final state (less that of
+    the cycles through the start state, in the log semiring).
 
     Arcs that are on no successful path keep their scores.  States, arcs and attributes stay as they
     are; scores are differentiable, twice too.
@@ -62,13 +63,13 @@ def push(
     initial = to == "initial"
     distance = shortest_distance(fsa, semiring, reverse=initial, scores=scores)
     reached = torch.isfinite(distance)
-    # What a state keeps to itself; the total stays next to the end that keeps nothing.
+    # The end that scores move to keeps nothing, so the total stays next to it: unless arcs enter
+    # the start state, which must then give away what it keeps elsewhere, on the final arcs.
     keeps = reached & ~_keeps_nothing(fsa, destination, initial)
     kept = torch.where(keeps, distance, torch.zeros_like(distance))
-    change = kept[destination] - kept[source]
-    if initial:
-        # If arcs enter the start state it keeps d(0) as others do; the final arcs make up for it.
-        change = change + _total_on_final_arcs(fsa, distance, destination)
+    of_start = kept[fsa.start_states()[fsa.arc_to_fsa()]]
+    of_start = torch.where(fsa.labels == -1, of_start, torch.zeros_like(of_start))
+    change = kept[destination] - kept[source] + of_start
     pushed = scores + (change if initial else -change)
     useful = reached[source] & reached[destination]
     return fsa.with_scores(torch.where(useful, pushed, scores).to(fsa.scores.dtype))
@@ -82,16 +83,3 @@ def _keeps_nothing(fsa: Fsa, destination: Tensor, initial: bool) -> Tensor:
     if initial:
         mask[destination] = False
     return mask
-
-
-def _total_on_final_arcs(fsa: Fsa, distance: Tensor, destination: Tensor) -> Tensor:
-    """d(0) for the arcs into the final state of an FSA whose start state is entered, else 0."""
-    starts = fsa.start_states()
-    entered = torch.zeros(fsa.num_states + 1, dtype=torch.bool, device=fsa.device)
-    entered[destination] = True
-    has_total = entered[starts]  # the last entry, False, for the empty FSA
-    fsa_of = fsa.arc_to_fsa()
-    wanted = has_total[fsa_of] & (fsa.labels == -1)
-    total = distance[starts[fsa_of]]
-    wanted = wanted & torch.isfinite(total)
-    return torch.where(wanted, total, torch.zeros_like(total))

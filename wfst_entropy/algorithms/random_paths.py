@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from wfst_entropy.algorithms.shortest_distance import shortest_distance
+from wfst_entropy.algorithms.shortest_distance import get_arc_post
 from wfst_entropy.fsa import Fsa, RaggedShape, RaggedTensor
 from wfst_entropy.fsa.errors import CyclicFsaError, FsaTypeError, FsaValueError
-from wfst_entropy.semirings import LogSemiring
 
 
 def random_paths(
@@ -52,7 +52,8 @@ def random_paths(
             "given. Pass generator=torch.Generator().manual_seed(0) for random samples."
         )
     device = fsas.device
-    choices = _Choices.make(fsas.detach().to("cpu"))
+    vector = fsas if fsas.num_axes == 3 else Fsa.from_fsas([fsas])
+    choices = _Choices.make(vector.detach().to("cpu"))
     per_fsa = torch.where(choices.has_path, num_paths, 0)
     starts = choices.start_states[choices.has_path].repeat_interleave(num_paths)
     if generator is None:
@@ -76,29 +77,28 @@ class _Choices:
     begin: Tensor  # (num_states + 1,), into the following
     arc: Tensor
     destination: Tensor
-    low: Tensor  # the sum of the probabilities of the arcs before
-    high: Tensor  # and with it
+    low: Tensor  # the sum of the probabilities of the choices before
+    high: Tensor  # that with this one
 
     @classmethod
     def make(cls, fsas: Fsa) -> _Choices:
-        scores = fsas.scores.to(torch.float64)
-        onward = shortest_distance(fsas, LogSemiring(), reverse=True, scores=scores)
-        source, destination = fsas.src_states(), fsas.dst_states()
-        log_prob = scores + onward[destination] - onward[source]
-        prob = torch.where(onward[source] > -torch.inf, log_prob, -torch.inf).exp()
-        arc = (prob > 0).nonzero().squeeze(1)
-        prob, source, destination = prob[arc], source[arc], destination[arc]
-        counts = torch.bincount(source, minlength=fsas.num_states)
-        begin = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-        total = prob.new_zeros(fsas.num_states).index_add(0, source, prob)
-        before = prob.cumsum(0) - prob
-        low = (before - before[begin[source]]) / total[source]
-        last = torch.arange(arc.numel()) + 1 == begin[source + 1]
-        high = torch.where(last, 1.0, low.roll(-1))
+        """Of a vector."""
+        posterior = get_arc_post(fsas, scores=fsas.scores.to(torch.float64))
+        arc = (posterior > -torch.inf).nonzero().squeeze(1)
+        source = fsas.src_states()[arc]
+        sizes = torch.bincount(source, minlength=fsas.num_states)
+        begin = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
+        last = begin[source + 1] - 1
+        # As in k2, also the order of operations: where positions fall on borders, it decides.
+        prob = (posterior[arc] - _running(torch.logcumsumexp, posterior[arc], begin)[last]).exp()
+        until = _running(torch.cumsum, prob, begin)
+        high = until * (1 / until[last])
+        first = torch.arange(arc.numel()) == begin[source]
+        low = torch.where(first, 0.0, high.roll(1))
+        high[last] = 1.0
         starts = fsas.start_states()
-        has_path = starts >= 0
-        has_path[has_path.clone()] = onward[starts[has_path]] > -torch.inf
-        return cls(has_path, starts, begin, arc, destination, low, high)
+        has_path = (starts >= 0) & (sizes[starts] > 0) if fsas.num_states else starts >= 0
+        return cls(has_path, starts, begin, arc, fsas.dst_states()[arc], low, high)
 
     def find(self, states: Tensor, positions: Tensor) -> Tensor:
         """The last choice of each state that begins at or before a position in [0, 1)."""
@@ -108,6 +108,26 @@ class _Choices:
             right = self.low[middle] <= positions
             first, last = torch.where(right, middle, first), torch.where(right, last, middle - 1)
         return first
+
+
+def _running(sum_up: Callable[[Tensor, int], Tensor], values: Tensor, begin: Tensor) -> Tensor:
+    """`sum_up` (as `torch.cumsum`) over each row of values, one value after the other.
+
+    Sums that run on over all rows would lose digits. Rows of about the same length are padded to
+    one matrix.
+    """
+    sizes = begin[1:] - begin[:-1]
+    sums = torch.empty_like(values)
+    width = 1
+    while width < 2 * int(sizes.max() if sizes.numel() else 0):
+        rows = ((sizes <= width) & (sizes > width // 2)).nonzero()
+        within = torch.arange(width)
+        place = begin[rows] + within
+        inside = within < sizes[rows]
+        padded = values[place.clamp(max=values.numel() - 1)]
+        sums[place[inside]] = sum_up(padded, 1)[inside]
+        width *= 2
+    return sums
 
 
 def _walk(
@@ -124,7 +144,7 @@ def _walk(
         walked.append(paths)
         arcs.append(choices.arc[chosen])
         low, high = choices.low[chosen], choices.high[chosen]
-        positions = ((positions - low) / (high - low)).clamp(0, 1)
+        positions = ((positions - low) / (high - low)).clamp(0, 1 - 2**-53)
         states = choices.destination[chosen]
         going = choices.begin[states + 1] > choices.begin[states]
         paths, states, positions = paths[going], states[going], positions[going]

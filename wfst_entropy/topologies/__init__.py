@@ -3,12 +3,18 @@
 from wfst_entropy.topologies.ctc import ctc_graph, ctc_topo, min_num_frames
 from wfst_entropy.topologies.levenshtein import levenshtein_graph
 from wfst_entropy.topologies.linear import linear_fsa, linear_fst
+from wfst_entropy.topologies.linear_with_self_loops import (
+    linear_fsa_with_self_loops,
+    linear_fst_with_self_loops,
+)
 
 __all__ = [
     "ctc_graph",
     "ctc_topo",
     "levenshtein_graph",
     "linear_fsa",
+    "linear_fsa_with_self_loops",
     "linear_fst",
+    "linear_fst_with_self_loops",
     "min_num_frames",
 ]

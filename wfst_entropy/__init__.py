@@ -93,7 +93,7 @@ if TYPE_CHECKING:
         RaggedTensor,
         SymbolTable,
     )
-    from wfst_entropy.inspection import check, draw, explain, info
+    from wfst_entropy.inspection import check, draw, explain, info, paths
     from wfst_entropy.losses import (
         Alignment,
         CTCLoss,
@@ -224,6 +224,7 @@ __all__ = [
     "path_cross_entropy",
     "path_entropy",
     "path_kl",
+    "paths",
     "project",
     "prune",
     "prune_on_arc_post",

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wfst_entropy.algorithms.closure import solve
+from wfst_entropy.algorithms.component_closure import solve
 from wfst_entropy.algorithms.schedule import Closure, Level, Schedule
 from wfst_entropy.semirings import Semiring, Value, map_slots
 

@@ -6,12 +6,16 @@ from typing import Any
 
 from torch import Tensor
 
-from wfst_entropy.algorithms.closure import DivergenceError
+from wfst_entropy._native.distance import Divergence
+from wfst_entropy._native.surgery import InputError, LimitError
+from wfst_entropy.algorithms._native_distances import has_kernel, kernel_distances
+from wfst_entropy.algorithms.component_closure import DivergenceError
+from wfst_entropy.algorithms.components import components_of
 from wfst_entropy.algorithms.cycles import describe_cycle
 from wfst_entropy.algorithms.level_recursion import ComponentSizeError, level_distances
 from wfst_entropy.algorithms.schedule import schedule_of
 from wfst_entropy.fsa import Fsa
-from wfst_entropy.fsa.errors import CyclicFsaError, FsaTypeError, FsaValueError
+from wfst_entropy.fsa.errors import CyclicFsaError, FsaRuntimeError, FsaTypeError, FsaValueError
 from wfst_entropy.semirings import LogSemiring, Semiring, Value, map_slots
 
 _LOG = LogSemiring()
@@ -156,18 +160,34 @@ def _distances(
 ) -> Value:
     """Distances of all states; with `connected` only those on a successful path matter."""
     weights = _arc_weights(fsas, semiring, scores)
-    schedule = schedule_of(fsas, reverse=reverse, connected=connected)
-    try:
+
+    def in_torch(weights: Value) -> Value:
+        schedule = schedule_of(fsas, reverse=reverse, connected=connected)
         return level_distances(schedule, semiring, weights, reverse)
+
+    try:
+        if not has_kernel(semiring, weights):
+            return in_torch(weights)
+        return kernel_distances(
+            fsas, semiring, weights, reverse=reverse, connected=connected, in_torch=in_torch
+        )
     except DivergenceError as error:
         raise _cyclic(fsas, semiring, scores, error.states) from None
+    except Divergence as error:
+        component = components_of(fsas).component
+        states = (component == component[error.state]).nonzero().squeeze(1)
+        raise _cyclic(fsas, semiring, scores, states) from None
     except ComponentSizeError as error:
         raise FsaValueError(
             f"fsas: FSA {int(fsas.state_to_fsa()[error.states[0]])} has a strongly connected "
             f"component of {error.states.numel()} states, too many for {semiring!r} in torch; "
-            "LogSemiring() and TropicalSemiring() on the CPU have no such limit. Intersect it with "
-            "frame scores first (intersect_dense), or remove its cycles"
+            "LogSemiring() and TropicalSemiring() on the CPU have C++ kernels without this limit. "
+            "Intersect it with frame scores first (intersect_dense), or remove its cycles"
         ) from None
+    except InputError as error:
+        raise FsaValueError(str(error)) from None
+    except LimitError as error:
+        raise FsaRuntimeError(str(error)) from None
 
 
 def _cyclic(fsas: Fsa, semiring: Semiring, scores: Any, states: Tensor) -> CyclicFsaError:

@@ -2,6 +2,7 @@
 #include <nanobind/nanobind.h>
 
 #include "ctc.h"
+#include "distance_bindings.h"
 #include "intersect_dense.h"
 #include "loops.h"
 #include "surgery_bindings.h"
@@ -133,4 +134,5 @@ NB_MODULE(_wfst_entropy, m) {
   bind_intersect_dense<double>(m, "DenseGraphsFloat64", "DenseVecFloat64", "intersect_dense_forward_float64",
                                "intersect_dense_backward_float64");
   bind_surgery(m);
+  bind_shortest_distance(m);
 }

@@ -87,7 +87,7 @@ class ConditionalKLSemiring(Semiring):
         require_convergence(value[1], self)
         student, teacher, divergence = value
         none = teacher == -_INF
-        lost = (student == -_INF) & ~none
+        lost = ((student == -_INF) & ~none) | (divergence == _INF)
         log_rest = log1mexp(teacher)
         ratio = (teacher - log_rest).exp()  # p / (1 - p)
         step = (divergence + teacher - student).masked_fill(none | lost, 0.0)

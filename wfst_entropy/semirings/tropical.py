@@ -15,13 +15,13 @@ _INF = float("inf")
 def require_no_gain(value: Tensor, semiring: Semiring) -> None:
     """Raise unless no log-weight is above 0, where repeating a cycle never pays.
 
-    Some 1e-6 (float32) or 1e-14 (float64) is taken for a rounded 0: the scores of a cycle that
+    Up to 8e-6 (float32) or 1e-14 (float64) is taken for a rounded 0: the scores of a cycle that
     cancel exactly on paper rarely do in floating point.
 
     Raises:
         ValueError: naming the first element above 0.
     """
-    bad = ~(value <= 8 * torch.finfo(value.dtype).eps)
+    bad = ~(value <= 64 * torch.finfo(value.dtype).eps)
     if bool(bad.any()):
         where = tuple(bad.nonzero()[0].tolist())
         raise ValueError(

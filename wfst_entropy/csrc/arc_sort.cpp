@@ -34,6 +34,7 @@ void sort_one(const FsaView& fsa, FsaVecBuilder& builder) {
 
 nb::tuple arc_sort(const FsaVecView& fsas, Progress& progress) {
   FsaVecBuilder builder(progress, /*num_maps=*/1);
+  builder.reserve(fsas.num_states(), fsas.num_arcs());
   {
     nb::gil_scoped_release released;
     for (int64_t i = 0; i < fsas.num_fsas; ++i) sort_one(fsas[i], builder);

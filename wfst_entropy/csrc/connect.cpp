@@ -55,6 +55,7 @@ void connect_one(const FsaView& fsa, FsaVecBuilder& builder, Progress& progress)
 
 nb::tuple connect(const FsaVecView& fsas, Progress& progress) {
   FsaVecBuilder builder(progress, /*num_maps=*/1);
+  builder.reserve(fsas.num_states(), fsas.num_arcs());
   {
     nb::gil_scoped_release released;
     for (int64_t i = 0; i < fsas.num_fsas; ++i) connect_one(fsas[i], builder, progress);

@@ -69,6 +69,13 @@ class FsaVecBuilder {
   // num_maps: how many arc maps (numbers of source arcs) every arc brings along.
   FsaVecBuilder(Progress& progress, int num_maps) : maps(num_maps), progress_(progress) {}
 
+  // Makes room, where the size of the result is known beforehand.
+  void reserve(int64_t states, int64_t num_arcs) {
+    state_splits.reserve(states + 1);
+    arcs.reserve(num_arcs);
+    for (auto& map : maps) map.reserve(num_arcs);
+  }
+
   // Returns the number of the new state within its FSA.
   int32_t begin_state() {
     progress_.grow(num_states() + 1, num_arcs());

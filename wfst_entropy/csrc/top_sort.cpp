@@ -40,12 +40,8 @@ std::string describe_cycle(const FsaView& fsa, int64_t number, const std::vector
 
 // Kahn's algorithm by levels; within a level states keep their order, and the final state comes last.
 std::vector<int32_t> topological_order(const FsaView& fsa, int64_t number, Progress& progress) {
-  const std::vector<uint8_t> seen = accessible(fsa, progress);
   std::vector<int64_t> waiting(fsa.num_states, 0);  // arcs into each state from states not yet in order
-  for (int64_t a = fsa.first_arc(); a < fsa.end_arc(); ++a) {
-    progress.step();
-    if (seen[fsa.arcs[a].src]) ++waiting[fsa.arcs[a].dst];
-  }
+  const std::vector<uint8_t> seen = accessible(fsa, progress, [&](const Arc& arc) { ++waiting[arc.dst]; });
   std::vector<int32_t> order;
   if (waiting[0] == 0) order.push_back(0);
   for (size_t begin = 0; begin < order.size();) {
@@ -84,6 +80,7 @@ void sort_one(const FsaView& fsa, int64_t fsa_number, FsaVecBuilder& builder, Pr
 
 nb::tuple top_sort(const FsaVecView& fsas, Progress& progress) {
   FsaVecBuilder builder(progress, /*num_maps=*/1);
+  builder.reserve(fsas.num_states(), fsas.num_arcs());
   {
     nb::gil_scoped_release released;
     for (int64_t i = 0; i < fsas.num_fsas; ++i) sort_one(fsas[i], i, builder, progress);

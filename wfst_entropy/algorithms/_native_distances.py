@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wfst_entropy import _native
+from wfst_entropy._native import can_run
 from wfst_entropy._native import distance as native
 from wfst_entropy.fsa import Fsa
 from wfst_entropy.semirings import (
@@ -34,7 +34,7 @@ _KERNELS: dict[type[Semiring], type[native.Distances]] = {
 def has_kernel(semiring: Semiring, weights: Value) -> bool:
     """Tells whether there is a kernel for a semiring, and for where and what its weights are."""
     slots = weights if isinstance(weights, tuple) else (weights,)
-    return type(semiring) in _KERNELS and all(_native.can_run(slot) for slot in slots)
+    return type(semiring) in _KERNELS and all(can_run(slot) for slot in slots)
 
 
 def kernel_distances(

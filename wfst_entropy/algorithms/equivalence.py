@@ -161,8 +161,11 @@ def is_rand_equivalent(
             else [-math.inf, -math.inf]
         )
         compared = (weights[0] >= totals[0] - beam) | (weights[1] >= totals[1] - beam)
+        # An infinite weight is close to nothing but itself: infinity would be within its own delta.
+        both = weights.isfinite().all(0)
         scale = weights[0].abs().clamp(min=1)
-        close = (weights[0] == weights[1]) | ((weights[0] - weights[1]).abs() <= delta * scale)
+        near = both & ((weights[0] - weights[1]).abs() <= delta * scale)
+        close = (weights[0] == weights[1]) | near
         if not bool((close | ~compared).all()):
             return False
     return True

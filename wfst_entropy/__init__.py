@@ -93,7 +93,7 @@ if TYPE_CHECKING:
         RaggedTensor,
         SymbolTable,
     )
-    from wfst_entropy.inspection import check, draw, explain, info, paths
+    from wfst_entropy.inspection import check, diff, draw, explain, info, paths
     from wfst_entropy.losses import (
         Alignment,
         CTCLoss,
@@ -185,6 +185,7 @@ __all__ = [
     "ctc_topo",
     "decode",
     "determinize",
+    "diff",
     "difference",
     "disambiguate",
     "draw",

@@ -4,15 +4,32 @@ from __future__ import annotations
 
 import typer
 
+from wfst_entropy.cli import graph_convert, graph_inspection
 from wfst_entropy.cli.env import env
+from wfst_entropy.cli.graph_files import ENDINGS
+from wfst_entropy.cli.graph_operations import add_verbs
 from wfst_entropy.cli.score import score
 
 app = typer.Typer(
     name="wfst-entropy",
     help="Speech recognition with weighted finite-state graphs and the entropy of alignments.",
+    epilog=f"Graph files by the end of their names. {' '.join(ENDINGS.split())}",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 app.command()(env)
 app.command()(score)
+for verb in (
+    graph_inspection.info,
+    graph_inspection.draw,
+    graph_inspection.paths,
+    graph_inspection.check,
+    graph_inspection.diff,
+    graph_inspection.explain,
+):
+    app.command(rich_help_panel="Looking into graphs")(verb)
+app.command("compile", rich_help_panel="Formats")(graph_convert.compile_)
+app.command("print", rich_help_panel="Formats")(graph_convert.print_)
+app.command("convert", rich_help_panel="Formats")(graph_convert.convert)
+add_verbs(app)

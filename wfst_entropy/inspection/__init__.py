@@ -1,6 +1,7 @@
 """Looking into graphs: figures, pictures, paths, checks, differences and explanations."""
 
 from wfst_entropy.inspection.check import Finding, Severity, check
+from wfst_entropy.inspection.diff import Difference, diff
 from wfst_entropy.inspection.draw import Drawing, draw
 from wfst_entropy.inspection.explain import Cause, Explanation, explain
 from wfst_entropy.inspection.info import FsaInfo, info
@@ -8,6 +9,7 @@ from wfst_entropy.inspection.paths import Path, PathList, paths
 
 __all__ = [
     "Cause",
+    "Difference",
     "Drawing",
     "Explanation",
     "Finding",
@@ -16,6 +18,7 @@ __all__ = [
     "PathList",
     "Severity",
     "check",
+    "diff",
     "draw",
     "explain",
     "info",

@@ -1,0 +1,200 @@
+"""`wfst-entropy info`, `draw`, `paths`, `check`, `diff`, `explain`: looking into graphs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wfst_entropy.cli.graph_files import TextForm, read_graph, read_symbols, reported
+from wfst_entropy.cli.graph_operations import semiring_of
+from wfst_entropy.cli.graph_options import (
+    Acceptor,
+    Graph,
+    ISymbols,
+    Left,
+    OpenFst,
+    OSymbols,
+    Right,
+)
+
+if TYPE_CHECKING:
+    from wfst_entropy.inspection import FsaInfo
+
+Number = Annotated[
+    int | None, typer.Option("--fsa", help="Which FSA of a vector; by default the only one.")
+]
+
+
+def info(graph: Graph, openfst: OpenFst = False, acceptor: Acceptor = None) -> None:
+    """States, arcs, labels, cycles, degrees, scores, memory; of a vector, a row for each FSA."""
+    with reported("info"):
+        from wfst_entropy.inspection import info as info_of
+
+        found = info_of(read_graph(graph, TextForm(openfst, acceptor)))
+    typer.echo(str(found))
+    if found.fsas:
+        _print_table(found.fsas)
+
+
+def _print_table(fsas: tuple[FsaInfo, ...]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("FSA", "states", "arcs", "labels", "epsilons", "cyclic states", "connected")
+    for number, one in enumerate(fsas):
+        figures = (
+            number, one.num_states, one.num_arcs, one.num_labels, one.num_epsilons,
+            one.num_cyclic_states, "yes" if one.connected else "no",
+        )  # fmt: skip
+        table.add_row(*map(str, figures))
+    Console().print(table)
+
+
+def draw(
+    graph: Graph,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help=".svg, .png, .pdf, .dot or .html")],
+    isymbols: ISymbols = None,
+    osymbols: OSymbols = None,
+    color: Annotated[str, typer.Option(help="auto, posterior, score or none.")] = "auto",
+    around: Annotated[
+        str | None, typer.Option(help="Only near this state (a number) or symbol.")
+    ] = None,
+    radius: Annotated[int, typer.Option(help="With --around: how many arcs away.")] = 2,
+    title: Annotated[str, typer.Option(help="Above the picture.")] = "",
+    number: Number = None,
+    openfst: OpenFst = False,
+    acceptor: Acceptor = None,
+) -> None:
+    """Draw a graph; .html is a page to pan, zoom and search, which needs no network."""
+    with reported("draw"):
+        from wfst_entropy.inspection import draw as draw_it
+
+        fsa = read_graph(graph, TextForm(openfst, acceptor))
+        place = int(around) if around is not None and around.isdecimal() else around
+        draw_it(
+            fsa if number is None else fsa[number],
+            out,
+            labels_sym=read_symbols(isymbols),
+            aux_labels_sym=read_symbols(osymbols),
+            color=color,
+            around=place,
+            radius=radius,
+            title=title,
+        )
+    typer.echo(f"Wrote {out}")
+
+
+def paths(
+    graph: Graph,
+    n: Annotated[int, typer.Option("-n", help="How many.")] = 10,
+    unique: Annotated[bool, typer.Option(help="Count every string once.")] = False,
+    isymbols: ISymbols = None,
+    osymbols: OSymbols = None,
+    number: Number = None,
+    openfst: OpenFst = False,
+    acceptor: Acceptor = None,
+) -> None:
+    """Print the best paths with their scores and posteriors."""
+    with reported("paths"):
+        from wfst_entropy.inspection import paths as best
+
+        fsa = read_graph(graph, TextForm(openfst, acceptor))
+        found = best(
+            fsa if number is None else fsa[number],
+            n,
+            unique=unique,
+            labels_sym=read_symbols(isymbols),
+            aux_labels_sym=read_symbols(osymbols),
+        )
+    typer.echo(str(found))
+
+
+def check(
+    graph: Graph,
+    isymbols: ISymbols = None,
+    osymbols: OSymbols = None,
+    openfst: OpenFst = False,
+    acceptor: Acceptor = None,
+) -> None:
+    """Print what is wrong or unusual; status 1 if there is an error among it."""
+    with reported("check"):
+        from wfst_entropy.inspection import Severity
+        from wfst_entropy.inspection import check as findings_of
+
+        fsa = read_graph(graph, TextForm(openfst, acceptor))
+        findings = findings_of(fsa, read_symbols(isymbols), read_symbols(osymbols))
+    for finding in findings:
+        typer.echo(str(finding))
+    if not findings:
+        typer.echo("nothing to complain about")
+    elif findings[0].severity is Severity.ERROR:
+        raise typer.Exit(1)
+
+
+def diff(
+    a: Left,
+    b: Right,
+    semiring: Annotated[
+        str, typer.Option(help="log: sums over paths; tropical: best paths.")
+    ] = "tropical",
+    side: Annotated[
+        str | None, typer.Option(help="input, output or pairs; by default what both have.")
+    ] = None,
+    delta: Annotated[float, typer.Option(help="The largest difference that is none.")] = 1e-4,
+    isymbols: ISymbols = None,
+    osymbols: OSymbols = None,
+    openfst: OpenFst = False,
+    acceptor: Acceptor = None,
+) -> None:
+    """Print the first string that two graphs weigh differently; status 1 if there is one."""
+    with reported("diff"):
+        from wfst_entropy.inspection import diff as difference_of
+
+        left, right = (read_graph(name, TextForm(openfst, acceptor)) for name in (a, b))
+        found = difference_of(
+            left,
+            right,
+            semiring_of(semiring),
+            side=side,  # type: ignore[arg-type]
+            delta=delta,
+            labels_sym=read_symbols(isymbols),
+            aux_labels_sym=read_symbols(osymbols),
+            names=(a, b),
+        )
+    typer.echo("equal: every string weighs the same" if found is None else str(found))
+    if found is not None:
+        raise typer.Exit(1)
+
+
+def explain(
+    a: Left,
+    b: Right,
+    isymbols: ISymbols = None,
+    osymbols: OSymbols = None,
+    matched: Annotated[
+        Path | None, typer.Option(help="Symbol table of A's outputs and B's inputs.")
+    ] = None,
+    openfst: OpenFst = False,
+    acceptor: Acceptor = None,
+) -> None:
+    """Say why the composition of A and B is empty; status 1 if something is wrong."""
+    with reported("explain"):
+        from wfst_entropy.inspection import explain as explain_pair
+
+        left, right = (read_graph(name, TextForm(openfst, acceptor)) for name in (a, b))
+        first, inner, last = map(read_symbols, (isymbols, matched, osymbols))
+        is_transducer = "aux_labels" in left.attributes
+        for fsa, name, table in (
+            (left, "labels_sym", first if is_transducer else inner),
+            (left, "aux_labels_sym", inner),
+            (right, "labels_sym", inner),
+            (right, "aux_labels_sym", last),
+        ):
+            if table is not None:
+                fsa.set_attribute_(name, table)
+        found = explain_pair(left, right, names=(a, b))
+    typer.echo(str(found))
+    if found.cause is not None:
+        raise typer.Exit(1)

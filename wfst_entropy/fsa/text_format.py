@@ -263,7 +263,7 @@ def format_fsa(
     for i, (src, dst, label) in enumerate(fsa.arcs):
         aux: list[int] = [column[i] for column in fsa.aux_labels]
         lists = [column[i] for column in fsa.ragged_labels]
-        score = _format_number(0.0 - fsa.scores[i] if openfst else fsa.scores[i], single_precision)
+        score = format_number(0.0 - fsa.scores[i] if openfst else fsa.scores[i], single_precision)
         if openfst and label == -1:
             aux = [max(x, 0) for x in aux]
             lists = [[x for x in numbers if x > 0] for numbers in lists]
@@ -304,7 +304,13 @@ def _name(label: int | list[int], symbols: SymbolTable | None, arc: int) -> str:
     return symbol
 
 
-def _format_number(number: float, single_precision: bool) -> str:
+def format_number(number: float, single_precision: bool) -> str:
+    """The shortest digits that give back the same float32, or else the same float64.
+
+    Example:
+      >>> format_number(0.1, True), format_number(0.1, False), format_number(2.0, True)
+      ('0.1', '0.1', '2')
+    """
     if number == 0 or math.isinf(number):
         return {0.0: "0", math.inf: "Infinity", -math.inf: "-Infinity"}[number]
     if single_precision:

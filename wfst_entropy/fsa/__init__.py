@@ -15,6 +15,21 @@ from wfst_entropy.fsa.errors import (
     SymbolNotFoundError,
 )
 from wfst_entropy.fsa.fsa import Fsa
+from wfst_entropy.fsa.k2_file import from_k2_dict, load_k2, save_k2, to_k2_dict
+from wfst_entropy.fsa.kaldi_lattice import (
+    kaldi_lattice_to_str,
+    kaldi_lattices_from_str,
+    read_kaldi_lattices,
+    write_kaldi_lattices,
+)
+from wfst_entropy.fsa.openfst import (
+    from_kaldifst,
+    from_openfst_bytes,
+    from_openfst_file,
+    to_kaldifst,
+    to_openfst_bytes,
+    to_openfst_file,
+)
 from wfst_entropy.fsa.properties import Properties
 from wfst_entropy.fsa.ragged import RaggedShape, RaggedTensor
 from wfst_entropy.fsa.ragged_index import index_and_sum, index_ragged, index_select
@@ -43,9 +58,23 @@ __all__ = [
     "RaggedTensor",
     "SymbolNotFoundError",
     "SymbolTable",
+    "from_k2_dict",
+    "from_kaldifst",
+    "from_openfst_bytes",
+    "from_openfst_file",
     "index_and_sum",
     "index_ragged",
     "index_select",
+    "kaldi_lattice_to_str",
+    "kaldi_lattices_from_str",
+    "load_k2",
     "random_ragged_shape",
+    "read_kaldi_lattices",
     "regular_ragged_shape",
+    "save_k2",
+    "to_k2_dict",
+    "to_kaldifst",
+    "to_openfst_bytes",
+    "to_openfst_file",
+    "write_kaldi_lattices",
 ]

@@ -62,6 +62,11 @@ def to_dict(fsa: Fsa) -> dict[str, Any]:
 
 def from_dict(values: Mapping[str, Any]) -> tuple[RaggedShape, Tensor, Tensor, dict[str, Any]]:
     """Shape, arcs, scores and attributes, as the constructor of Fsa takes them."""
+    if "format" not in values and "arcs" in values:
+        raise FsaFormatError(
+            "this is not a dict of wfst_entropy but, it seems, of k2: read it with "
+            "wfst_entropy.from_k2_dict, or its file with wfst_entropy.load_k2."
+        )
     if values.get("format") != _FORMAT or values.get("version") != _VERSION:
         raise FsaFormatError(
             f"this is not an Fsa: needed format {_FORMAT!r} version {_VERSION}, got format "

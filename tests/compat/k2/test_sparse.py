@@ -54,4 +54,5 @@ def test_wrong_arguments_of_abs():
     with pytest.raises(FsaTypeError, match=r"must be sparse"):
         sparse.abs(torch.zeros(2, 2))
     with pytest.raises(FsaValueError, match=r"must be coalesced; call coalesce\(\) first"):
-        sparse.abs(torch.sparse_coo_tensor(tensor([[0, 0], [0, 0]]), torch.ones(2)))
+        places = tensor([[0, 0], [0, 0]])
+        sparse.abs(torch.sparse_coo_tensor(places, torch.ones(2), check_invariants=True))

@@ -46,10 +46,11 @@ def expected_edit_counts(
     with the most substitutions.
 
     It is exact.  The states of a lattice are split by the row of the edit distance table of the
-    tokens read so far (less their number), so that the distance of a path adds up along its arcs;
-    the mean is then a sum over arc posteriors.  How many rows there are depends on how much the
-    lattice differs from the reference: few for a pruned lattice, too many for a long one in which
-    every token may follow every other.  The limits hold for the split lattices.
+    tokens read so far, so that the distance of a path adds up along its arcs; the mean is then a
+    sum over arc posteriors.  Of a row only the places of the reference are kept that can still be
+    the best, given what the rest of the lattice can read, and only their differences.  That leaves
+    few rows where the lattice follows the reference, and too many for a long lattice in which any
+    token may follow any other: the limits hold for the split lattices.
 
     The recursion runs in float64, where the device has it, whatever the dtype of the scores.
 
@@ -97,11 +98,11 @@ def expected_edit_counts(
         max_states=max_states,
         max_arcs=max_arcs,
     )
-    arc_map, totals = (part.to(lattices.device) for part in result.maps)
+    arc_map, costs = (part.to(lattices.device) for part in result.maps)
     lengths = token_lists.shape.row_splits(1).diff().to(lattices.device)[arc_map]
     reference_lengths = references.shape.row_splits(1).diff().to(lattices.device)
     split = _split(lattices, result, arc_map)
-    means = _expectations(split, lengths, totals, reference_lengths)
+    means = _expectations(split, lengths, costs, reference_lengths)
     return ExpectedEditCounts(*(mean.to(lattices.scores.dtype) for mean in means))
 
 
@@ -113,14 +114,14 @@ def _split(lattices: Fsa, result: _surgery.Result, arc_map: Tensor) -> Fsa:
 
 
 def _expectations(
-    split: Fsa, lengths: Tensor, totals: Tensor, reference_lengths: Tensor
+    split: Fsa, lengths: Tensor, costs: Tensor, reference_lengths: Tensor
 ) -> ExpectedEditCounts:
     """Sums over arc posteriors.
 
     Args:
       lengths: the number of tokens on each arc.
-      totals: on arcs into the final state, (errors - tokens) * (U + 1) + (insertions - tokens) of
-        the paths that end with it, U being the length of the reference; see csrc/edit_counts.cpp.
+      costs: what each arc adds to (errors - tokens) * (2 U + 2) + (insertions - tokens) of the
+        paths through it, U being the length of the reference; see csrc/edit_counts.cpp.
       reference_lengths: U of each FSA.
     """
     fsa = split.arc_to_fsa()
@@ -130,15 +131,16 @@ def _expectations(
         zeros = posterior.new_zeros(split.num_fsas)
         return zeros.index_add(0, fsa, posterior * counts.to(posterior))
 
-    is_final = split.labels == -1
-    scale = reference_lengths[fsa] + 1
-    missing = (-totals) % scale  # tokens - insertions
-    hits = torch.div(-totals - missing, scale, rounding_mode="floor")  # tokens - errors
+    scale = 2 * reference_lengths[fsa] + 2
+    # Insertions less tokens: the remainder nearest to 0, for its size is at most that of U.
+    inserted = (costs + scale // 2) % scale - scale // 2
     num_tokens = mean(lengths)
-    insertions = num_tokens - mean(missing * is_final)
+    insertions = num_tokens + mean(inserted)
     deletions = insertions - num_tokens + reference_lengths
-    has_path = torch.zeros_like(reference_lengths).index_add(0, fsa, is_final.to(fsa)) > 0
-    errors = torch.where(has_path, num_tokens - mean(hits * is_final), deletions)
+    is_final = (split.labels == -1).to(fsa)
+    has_path = torch.zeros_like(reference_lengths).index_add(0, fsa, is_final) > 0
+    errors = num_tokens + mean(torch.div(costs - inserted, scale, rounding_mode="floor"))
+    errors = torch.where(has_path, errors, deletions)
     return ExpectedEditCounts(errors, insertions, deletions, errors - insertions - deletions)
 
 

@@ -24,6 +24,7 @@ from wfst_entropy.fsa.fsa import Fsa
 from wfst_entropy.fsa.invariants import shape_of_arcs
 from wfst_entropy.fsa.ragged import RaggedShape, RaggedTensor
 from wfst_entropy.fsa.symbol_table import SymbolTable
+from wfst_entropy.fsa.text_format import MANY_STATES
 
 # Bookkeeping of k2, which is worked out anew here.
 _NOT_ATTRIBUTES = ("arcs", "properties", "labels_version", "scores", "labels")
@@ -106,7 +107,9 @@ def from_k2_dict(values: Mapping[str, Any]) -> Fsa:
     if not isinstance(arcs, Tensor) or arcs.dtype != torch.int32:
         raise FsaFormatError("key 'arcs': needed an int32 tensor, as k2's fsa.as_dict() gives it.")
     if arcs.dim() == 2 and arcs.shape[1] == 4:
-        shape = shape_of_arcs(arcs[:, :3], _num_states(arcs))
+        num_states = _num_states(arcs)
+        _check_num_states(num_states, arcs.shape[0])
+        shape = shape_of_arcs(arcs[:, :3], num_states)
     elif arcs.dim() == 1 and arcs.numel() >= 4:
         shape, arcs = _vector_parts(arcs)
     else:
@@ -182,8 +185,16 @@ def _vector_parts(row: Tensor) -> tuple[RaggedShape, Tensor]:
     sources = arcs[:, 0].to(torch.int64)
     if bool(((sources < 0) | (sources >= states.diff()[fsa])).any()):
         raise FsaFormatError("key 'arcs': the source of an arc is not a state of its FSA.")
+    _check_num_states(fsa_shape.numel(), arcs.shape[0])
     sizes = torch.bincount(sources + states[fsa], minlength=fsa_shape.numel())
     return fsa_shape.compose(RaggedShape.from_sizes(sizes)), arcs
+
+
+def _check_num_states(num_states: int, num_arcs: int) -> None:
+    if num_states > MANY_STATES and num_states > 100 * num_arcs:
+        raise FsaFormatError(
+            f"key 'arcs': says {num_states} states but has {num_arcs} arcs; is the file damaged?"
+        )
 
 
 def _from_k2(value: Any) -> Any:

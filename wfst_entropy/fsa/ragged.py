@@ -489,7 +489,9 @@ def _to_values(
         return torch.empty(0, dtype=dtype or torch.int64, device=device)
     try:
         values = torch.tensor(numbers, device=device)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+        if all(isinstance(x, (int, float)) for x in numbers):
+            raise FsaValueError(f"lists: an element does not fit int64: {error}.") from error
         raise FsaTypeError(f"lists: every element must be a number: {error}.") from error
     if dtype in INTEGER_DTYPES and values.dtype not in INTEGER_DTYPES:
         raise FsaTypeError(f"lists: every element must be an integer, got {values.dtype} numbers.")

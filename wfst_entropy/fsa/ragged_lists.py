@@ -14,6 +14,7 @@ from torch import Tensor
 
 from wfst_entropy.fsa.errors import FsaFormatError, FsaTypeError
 
+_MAX_AXES = 50
 _TOKEN = re.compile(r"[\[\]]|[^\s,\[\]]+")
 
 
@@ -63,6 +64,8 @@ def parse_lists(text: str) -> list[Any]:
     for token in _TOKEN.finditer(text):
         if len(open_lists) == 1 and (outer or token[0] != "["):
             raise _error(text, token.start(), f"one outer list is needed, but here is {token[0]!r}")
+        if len(open_lists) > _MAX_AXES:
+            raise _error(text, token.start(), f"lists are more than {_MAX_AXES} deep")
         if token[0] == "[":
             inner: list[Any] = []
             open_lists[-1].append(inner)
@@ -83,7 +86,10 @@ def parse_numbers(items: list[Any], make: type[int] | type[float]) -> list[Any]:
     Raises:
       ValueError: an element is not such a number.
     """
-    return [parse_numbers(x, make) if isinstance(x, list) else make(x) for x in items]
+    # int() and float() would also take 1_000.
+    return [
+        parse_numbers(x, make) if isinstance(x, list) else make(x.replace("_", "?")) for x in items
+    ]
 
 
 def format_lists(items: list[Any], element: str | None = None) -> str:

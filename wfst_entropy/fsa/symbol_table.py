@@ -66,7 +66,7 @@ class SymbolTable:
             if len(fields) != 2:
                 raise FsaFormatError(f"{where}: needed 'symbol id', got {len(fields)} fields.")
             symbol, digits = fields
-            if not re.fullmatch(r"[0-9]+", digits):
+            if not re.fullmatch(r"[0-9]{1,18}", digits):
                 raise FsaFormatError(f"{where}: the id must be an integer from 0 on.")
             for key in (symbol, int(digits)):
                 if key in line_of:

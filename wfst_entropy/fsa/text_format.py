@@ -24,6 +24,9 @@ from wfst_entropy.fsa.errors import FsaFormatError
 from wfst_entropy.fsa.symbol_table import SymbolTable
 
 _MAX_INT32 = 2**31 - 1
+MANY_STATES = 1_000_000
+"""Up to here, a file may have states without arcs; beyond, a hundred states need an arc."""
+_INTEGER = re.compile(r"[+-]?[0-9]{1,20}")
 _FIELD_OR_LIST = re.compile(r"\[[^\]]*\](?!\S)|\S+")
 
 
@@ -75,10 +78,10 @@ class _Line:
         return FsaFormatError(f"line {self.number}: {self.text!r}: {problem}.")
 
     def integer(self, text: str, name: str, lowest: int = 0) -> int:
-        try:
-            number = int(text)
-        except ValueError:
-            raise self.error(f"{name} must be an integer, got {text!r}") from None
+        # int() would also take 1_000, digits of other scripts, and numbers of any length.
+        if not _INTEGER.fullmatch(text):
+            raise self.error(f"{name} must be an integer, got {text[:40]!r}")
+        number = int(text)
         if not lowest <= number <= _MAX_INT32:
             raise self.error(f"{name} must be from {lowest} to {_MAX_INT32}, got {number}")
         return number
@@ -98,7 +101,7 @@ class _Line:
 
     def number_at(self, i: int, name: str) -> float:
         try:
-            number = float(self.fields[i])
+            number = float(self.fields[i].replace("_", "?"))
         except ValueError:
             raise self.error(f"{name} must be a number, got {self.fields[i]!r}") from None
         if math.isnan(number):
@@ -200,6 +203,11 @@ def _parse_k2(lines: list[_Line], layout: Layout) -> tuple[list[_Arc], int]:
                 f"label -1 belongs on arcs into the final state {final}, and only there"
             )
         arcs.append(arc)
+    if final > MANY_STATES and final > 100 * len(arcs):
+        raise last.error(
+            f"an FSA of {final + 1} states but {len(arcs)} arcs would waste memory; number its "
+            "states without such gaps"
+        )
     # A lone 0 is how an FSA without arcs is written: its only state would be start and final.
     return arcs, final + 1 if final else 0
 

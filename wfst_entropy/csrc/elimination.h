@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <functional>
 #include <numeric>
+#include <queue>
 #include <string>
 #include <vector>
 
@@ -119,18 +121,25 @@ class Elimination {
   // Row i of A once all states before i are eliminated; `row` and `used` are empty before and after.
   void factor_row(int32_t i, const Entry* first, const Entry* last, std::vector<double>& row,
                   std::vector<uint8_t>& used) {
-    for (const Entry* e = first; e != last; ++e) {
-      add(row[e->column], e->value);
-      used[e->column] = 1;
-    }
-    for (int32_t k = 0; k < i; ++k) {
-      if (!used[k]) continue;
+    std::priority_queue<int32_t, std::vector<int32_t>, std::greater<int32_t>> before;  // columns to eliminate yet
+    std::vector<int32_t> after;
+    const auto put = [&](const Entry& entry, double value) {
+      add(row[entry.column], value);
+      if (used[entry.column]) return;
+      used[entry.column] = 1;
+      if (entry.column < i)
+        before.push(entry.column);
+      else if (entry.column > i)
+        after.push_back(entry.column);
+    };
+    for (const Entry* e = first; e != last; ++e) put(*e, e->value);
+    for (; !before.empty(); before.pop()) {
+      const int32_t k = before.top();
       lower_.push_back({k, row[k]});
       const double factor = Ops::times(row[k], star_[k]);
       for (int64_t e = after_[k]; e < after_[k + 1]; ++e) {
         progress_.step();
-        add(row[upper_[e].column], Ops::times(factor, upper_[e].value));
-        used[upper_[e].column] = 1;
+        put(upper_[e], Ops::times(factor, upper_[e].value));
       }
       row[k] = Ops::zero();
       used[k] = 0;
@@ -139,8 +148,7 @@ class Elimination {
     star_[i] = converged_ ? Ops::star(row[i]) : Ops::zero();
     row[i] = Ops::zero();
     used[i] = 0;
-    for (int32_t j = i + 1; j < size(); ++j) {
-      if (!used[j]) continue;
+    for (int32_t j : after) {
       upper_.push_back({j, row[j]});
       row[j] = Ops::zero();
       used[j] = 0;

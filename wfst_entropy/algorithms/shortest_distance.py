@@ -31,8 +31,14 @@ def shortest_distance(
     ``semiring.convert(scores)``. With the log semiring these are k2's forward and backward scores
     (Mohri 2002, "Semiring frameworks and algorithms for shortest-distance problems", Section 4).
 
+    Components of states with cycles among them are closed by elimination, exactly. On the CPU the
+    built-in semirings over log-weights run in C++ (in float64, whatever comes in), all others and
+    all other devices in torch. The order of the states is worked out once for each structure:
+    calling again after ``fsas.with_scores`` does not repeat it.
+
     Args:
-        fsas: one FSA or a vector; acyclic, in any order of states.
+        fsas: one FSA or a vector, states in any order; acyclic, or with cycles whose repetitions
+            have a total in the semiring (it needs a star then).
         semiring: the algebra; see ``wfst_entropy.semirings.Semiring`` for writing your own.
         reverse: distances to the final state instead of from the start state.
         scores: what to convert instead of ``fsas.scores``: a Tensor (num_arcs,), or the tuple of
@@ -44,7 +50,8 @@ def shortest_distance(
         Differentiable, twice too.
 
     Raises:
-        CyclicFsaError: naming a cycle of states.
+        CyclicFsaError: a cycle diverges, or the semiring has no star; the message names its states,
+            labels and score.
         FsaValueError: a score is NaN or +inf, has the wrong shape, or lies outside what the
             semiring is defined for; the message names the arc.
 
@@ -80,7 +87,7 @@ def get_tot_scores(fsas: Fsa, semiring: Semiring = _LOG, *, scores: Any = None) 
     the arc posteriors (log semiring) or 1 on one best path (tropical semiring), as in k2.
 
     Args:
-        fsas: one FSA or a vector; acyclic.
+        fsas: as in ``shortest_distance``. Cycles that are on no successful path do not matter.
         semiring: the algebra.
         scores: as in ``shortest_distance``.
 
@@ -111,7 +118,7 @@ def get_arc_post(fsas: Fsa, semiring: Semiring = _LOG, *, scores: Any = None) ->
     :math:`\gamma_a (\mathrm{slot}_1 - \log\gamma_a)`.
 
     Args:
-        fsas: one FSA or a vector; acyclic.
+        fsas: as in ``shortest_distance``. Cycles that are on no successful path do not matter.
         semiring: one with a division (``has_divide``).
         scores: as in ``shortest_distance``.
 

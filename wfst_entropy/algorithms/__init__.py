@@ -1,6 +1,7 @@
 """Operations on graphs, one file each."""
 
 from wfst_entropy.algorithms.arc_sort import arc_sort
+from wfst_entropy.algorithms.closure import closure
 from wfst_entropy.algorithms.compose import compose
 from wfst_entropy.algorithms.concat import concat
 from wfst_entropy.algorithms.connect import connect
@@ -23,7 +24,6 @@ from wfst_entropy.algorithms.intersect_device import intersect_device
 from wfst_entropy.algorithms.invert import invert
 from wfst_entropy.algorithms.isomorphic import isomorphic
 from wfst_entropy.algorithms.k_best_scores import k_best_scores
-from wfst_entropy.algorithms.kleene_closure import closure
 from wfst_entropy.algorithms.levenshtein_alignment import levenshtein_alignment
 from wfst_entropy.algorithms.minimize import minimize
 from wfst_entropy.algorithms.n_shortest_paths import n_shortest_paths

@@ -12,6 +12,7 @@ import wfst_entropy
 from wfst_entropy import Fsa, SymbolTable, ctc_topo
 from wfst_entropy.cli.graph_operations import VERBS
 from wfst_entropy.cli.main import app
+from wfst_entropy.fsa.k2_file import save_k2
 from wfst_entropy.fsa.openfst import from_openfst_file
 
 runner = CliRunner()
@@ -173,7 +174,7 @@ def test_draw_writes_the_picture(files):
         (None, "none.txt", "No such file"),
         (b"0 1 x\n", "bad.txt", "bad.txt: line 1"),
         (b"\xff\xfe\x00", "bad.txt", "is not text"),
-        (b"not a zip", "bad.pt", "bad.pt: is no file of torch.save"),
+        (b"not a zip", "bad.pt", "bad.pt: is not a file of torch.save"),
         (b"not an fst", "bad.fst", "bad.fst"),
     ],
 )
@@ -181,7 +182,7 @@ def test_bad_files_give_one_line_and_status_1(tmp_path, content, name, words):
     if content is not None:
         (tmp_path / name).write_bytes(content)
     said = run("info", tmp_path / name, status=1)
-    assert said.startswith("wfst-entropy info: ") and words in said
+    assert said.startswith("wfst-entropy info: ") and words in said and said.count(name) == 1
     assert "Traceback" not in said
 
 
@@ -192,4 +193,18 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path):
 
     torch.save(Evil(), tmp_path / "evil.pt")
     said = run("info", tmp_path / "evil.pt", status=1)
-    assert "safe to load" in said and "owned" not in said.splitlines()
+    assert "evil.pt: is not a file of torch.save, or holds more than" in said
+    assert "owned" not in said.splitlines()
+
+
+def test_files_of_k2_and_of_kaldi(tmp_path):
+    fsa = Fsa.from_str("0 1 5 0.5\n0 1 6 0\n1 2 -1 0\n2", acceptor=True)
+    save_k2(fsa, tmp_path / "k2.pt")
+    assert run("print", tmp_path / "k2.pt") == fsa.to_str() + "\n"
+    run("convert", tmp_path / "k2.pt", tmp_path / "one.lat")
+    assert "equal" in run("diff", "--side", "input", tmp_path / "k2.pt", tmp_path / "one.lat")
+    torch.save(Fsa.from_fsas([fsa, fsa]).as_dict(), tmp_path / "two.pt")
+    run("convert", tmp_path / "two.pt", tmp_path / "two.lat")
+    assert run("info", tmp_path / "two.lat").startswith("FSAs")
+    (tmp_path / "bad.lat").write_text("utt-1\n0 1 x\n\n")
+    assert "bad.lat: line 2" in run("info", tmp_path / "bad.lat", status=1)

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from wfst_entropy.fsa import Fsa, SymbolTable
 
 ENDINGS = """
-.fst: OpenFst's binary form; .fst.txt: OpenFst's text; .pt: torch.save; all others: k2's text, or
-OpenFst's with --openfst; -: text on standard input or output.
+.fst: OpenFst's binary form; .fst.txt: OpenFst's text; .pt: torch.save, of this package or k2; .lat:
+Kaldi lattices in text; all others: k2's text, or OpenFst's with --openfst; -: text on standard
+input or output.
 """
 
 
@@ -45,30 +46,35 @@ def reported(verb: str) -> Iterator[None]:
 
 
 def read_graph(name: str, form: TextForm) -> Fsa:
-    """Reads one graph; `name` is a path or - for standard input.
+    """Reads one graph, or a vector; `name` is a path or - for standard input.
 
     Raises:
       FsaError: with the name of the file; OSError: it cannot be read.
     """
-    from wfst_entropy.fsa import FsaError, FsaFormatError
-
-    try:
+    with _named(name):
         return _READERS[_kind(name, form)](name, form)
-    except FsaError as error:
-        raise FsaFormatError(f"{name}: {error}") from error
 
 
 def write_graph(fsa: Fsa, name: str, form: TextForm) -> None:
-    """Writes one graph; `name` is a path or - for standard output.
+    """Writes a graph; `name` is a path or - for standard output.
 
     Raises:
       FsaError, OSError: as reading.
     """
+    with _named(name):
+        _WRITERS[_kind(name, form)](fsa, name, form)
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Messages that do not begin with the file's name get it."""
     from wfst_entropy.fsa import FsaError, FsaFormatError
 
     try:
-        _WRITERS[_kind(name, form)](fsa, name, form)
+        yield
     except FsaError as error:
+        if str(error).startswith(name):
+            raise
         raise FsaFormatError(f"{name}: {error}") from error
 
 
@@ -79,8 +85,11 @@ def read_symbols(path: Path | None) -> SymbolTable | None:
     return None if path is None else SymbolTable.from_file(path)
 
 
+_KINDS = {".fst.txt": "openfst", ".fst": "binary", ".pt": "torch", ".lat": "kaldi"}
+
+
 def _kind(name: str, form: TextForm) -> str:
-    for ending, kind in ((".fst.txt", "openfst"), (".fst", "binary"), (".pt", "torch")):
+    for ending, kind in _KINDS.items():
         if name.endswith(ending):
             return kind
     return "openfst" if form.openfst else "k2"
@@ -133,17 +142,18 @@ def _read_torch(name: str, form: TextForm) -> Fsa:
 
     import torch
 
-    from wfst_entropy.fsa import Fsa, FsaFormatError
+    from wfst_entropy.fsa import Fsa
+    from wfst_entropy.fsa.k2_file import load_k2
 
     try:
         loaded = torch.load(name, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise FsaFormatError(f"is no file of torch.save that is safe to load: {error}") from error
+    except (pickle.UnpicklingError, RuntimeError, EOFError):
+        return load_k2(name)  # k2's classes, or a message that says what is wrong
     if isinstance(loaded, Fsa):
         return loaded
-    if not isinstance(loaded, dict):
-        raise FsaFormatError(f"holds a {type(loaded).__name__}, needed is what Fsa.as_dict gives.")
-    return Fsa.from_dict(loaded)
+    return (
+        Fsa.from_dict(loaded) if isinstance(loaded, dict) and "format" in loaded else load_k2(name)
+    )
 
 
 def _write_torch(fsa: Fsa, name: str, form: TextForm) -> None:
@@ -155,15 +165,32 @@ def _write_torch(fsa: Fsa, name: str, form: TextForm) -> None:
         torch.save(fsa.as_dict(), file)
 
 
+def _read_kaldi(name: str, form: TextForm) -> Fsa:
+    from wfst_entropy.fsa import Fsa
+    from wfst_entropy.fsa.kaldi_lattice import read_kaldi_lattices
+
+    lattices = [lattice for _, lattice in read_kaldi_lattices(name)]
+    return lattices[0] if len(lattices) == 1 else Fsa.from_fsas(lattices)
+
+
+def _write_kaldi(fsa: Fsa, name: str, form: TextForm) -> None:
+    from wfst_entropy.fsa.kaldi_lattice import write_kaldi_lattices
+
+    lattices = [fsa] if fsa.num_axes == 2 else list(fsa)
+    write_kaldi_lattices(((str(i), lattice) for i, lattice in enumerate(lattices)), name)
+
+
 _READERS = {
     "k2": _read_text,
     "openfst": _read_text,
     "binary": _read_binary,
     "torch": _read_torch,
+    "kaldi": _read_kaldi,
 }
 _WRITERS = {
     "k2": _write_text,
     "openfst": _write_text,
     "binary": _write_binary,
     "torch": _write_torch,
+    "kaldi": _write_kaldi,
 }

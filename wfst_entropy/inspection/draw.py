@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -56,7 +57,8 @@ class Drawing:
         """A page to pan, zoom and search, with nothing outside it; works without a network."""
         from wfst_entropy.inspection.page import to_page
 
-        return to_page(self._part, self.svg())
+        untitled = make_picture(replace(self._part, title=""))  # the page has a bar for the title
+        return to_page(self._part, to_svg(untitled))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes a file of the kind that its name ends in: .svg, .png, .pdf, .dot or .html.

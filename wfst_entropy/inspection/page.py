@@ -41,7 +41,7 @@ def to_page(part: Sketch, svg: str) -> str:
     # In a script, only "</" can end it: it is written so that it does not.
     written = json.dumps(data, ensure_ascii=False).replace("</", "<\\/").replace("<!--", "<\\!--")
     for mark, text in (("TITLE", escape(part.title or "Graph")), ("DATA", written), ("SVG", svg)):
-        template = template.replace(f"<!--{mark}-->", text, 1)
+        template = template.replace(f"<!--{mark}-->", text)
     return template
 
 

@@ -74,6 +74,15 @@ def work(names: list[str], seed: int, examples: int, patience: float) -> None:
     print("end", flush=True)
 
 
+def resident_bytes(pid: int) -> int:
+    """Memory in use by a process, 0 where that cannot be told."""
+    try:
+        with open(f"/proc/{pid}/statm", encoding="ascii") as file:  # noqa: PTH123
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
+
+
 def watch(names: list[str], seed: int, options: argparse.Namespace) -> list[str]:
     """Runs workers until all targets have had their examples; returns those at fault."""
     faults: list[str] = []
@@ -83,9 +92,17 @@ def watch(names: list[str], seed: int, options: argparse.Namespace) -> list[str]
         worker = subprocess.Popen([*command, "--only", *names], stdout=subprocess.PIPE)
         assert worker.stdout is not None
         current, ended, buffer = names[0], False, b""
+        last_news, reason = time.monotonic(), "crashes"
         while True:
-            ready, _, _ = select.select([worker.stdout], [], [], 60 + 20 * options.patience)
-            chunk = os.read(worker.stdout.fileno(), 65536) if ready else b""
+            if not select.select([worker.stdout], [], [], 0.2)[0]:
+                if time.monotonic() - last_news > 60 + 20 * options.patience:
+                    reason = "hangs"
+                elif resident_bytes(worker.pid) > options.memory * 2**30:
+                    reason = f"takes more than {options.memory} GiB"
+                else:
+                    continue
+                break
+            last_news, chunk = time.monotonic(), os.read(worker.stdout.fileno(), 65536)
             if not chunk:
                 break
             *lines, buffer = (buffer + chunk).split(b"\n")
@@ -99,10 +116,8 @@ def watch(names: list[str], seed: int, options: argparse.Namespace) -> list[str]
         if ended:
             worker.wait()
             return faults
-        how = "hangs" if worker.poll() is None else "crashes"
         worker.kill()
-        code = worker.wait()
-        faults.append(f"{current} (seed {seed}): {how}, exit code {code}")
+        faults.append(f"{current} (seed {seed}): {reason}, exit code {worker.wait()}")
         names = names[names.index(current) + 1 :]
     return faults
 
@@ -114,6 +129,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None, help="of the first round")
     parser.add_argument("--examples", type=int, default=40, help="per target and round")
     parser.add_argument("--patience", type=float, default=10, help="seconds that a call may take")
+    parser.add_argument("--memory", type=float, default=3, help="GiB that a worker may take")
     parser.add_argument("--only", nargs="+", metavar="TARGET", help="names, or parts of names")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -15,7 +15,7 @@ from wfst_entropy.algorithms._intersect_dense_kernel import kernel_totals
 from wfst_entropy.algorithms._surgery import MAX_ARCS, MAX_STATES, run, select_scores
 from wfst_entropy.algorithms.kernel_gradient import bad_score
 from wfst_entropy.fsa import DenseFsaVec, Fsa, RaggedShape
-from wfst_entropy.fsa.errors import FsaRuntimeError, FsaValueError
+from wfst_entropy.fsa.errors import FsaRuntimeError, FsaTypeError, FsaValueError
 from wfst_entropy.semirings import (
     ConditionalEntropySemiring,
     LogSemiring,
@@ -159,6 +159,7 @@ def intersect_dense_tot_scores(
 
     Raises:
         FsaValueError: as `intersect_dense`.
+        FsaTypeError: ``dtype`` is one of integers.
 
     >>> graph = Fsa.from_str("0 0 0 0\n0 1 1 0\n1 1 1 0\n1 2 -1 0\n2")
     >>> scores = torch.tensor([[[0.4, 0.6], [0.5, 0.5]]]).log()
@@ -169,6 +170,8 @@ def intersect_dense_tot_scores(
     if a_to_b_map is not None:
         b_fsas = b_fsas.index_select(_sequences_of(a_to_b_map, a_fsas, b_fsas))
     dtype = dtype or torch.result_type(a_fsas.scores, b_fsas.scores)
+    if not dtype.is_floating_point:
+        raise FsaTypeError(f"dtype: must be a floating-point one, got {dtype}")
     entropy = type(semiring) is ConditionalEntropySemiring
     has_kernel = entropy or type(semiring) is LogSemiring
     if has_kernel and can_run(b_fsas.scores) and dtype in (b_fsas.dtype, torch.float64):

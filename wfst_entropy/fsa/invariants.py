@@ -91,6 +91,10 @@ def check_arcs(shape: RaggedShape, arcs: Tensor) -> None:
             )
 
 
+# States that no arc mentions take memory; more of them than this come from a wrong number.
+_IDLE_STATES = 2**24
+
+
 def shape_of_arcs(arcs: Tensor, num_states: int | None) -> RaggedShape:
     """The shape `[state][arc]` of one FSA whose arcs are ordered by source.
 
@@ -115,6 +119,13 @@ def shape_of_arcs(arcs: Tensor, num_states: int | None) -> RaggedShape:
         )
     if num_states is None:
         num_states = int(arcs[:, :2].max()) + 1 if arcs.shape[0] else 0
+    if num_states < 0:
+        raise FsaValueError(f"num_states: must not be negative, got {num_states}.")
+    if num_states > 2 * arcs.shape[0] + _IDLE_STATES:
+        raise FsaValueError(
+            f"arcs: {num_states} states are wanted for {arcs.shape[0]} arcs, so that hardly one of "
+            "them could be reached; is the number of a state wrong?"
+        )
     sources = wide[:, 0]
     outside = torch.nonzero((sources < 0) | (sources >= num_states))
     if outside.numel():

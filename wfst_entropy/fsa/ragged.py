@@ -255,7 +255,11 @@ class RaggedTensor:
         return ragged_edits.slice_axis(self, axis, begin, end)
 
     def sum(self, initial_value: float = 0) -> Tensor:
-        """Sum of each sublist of the last axis, plus `initial_value`; differentiable."""
+        """Sum of each sublist of the last axis, plus `initial_value`; differentiable.
+
+        Raises:
+          FsaValueError: integers, and an `initial_value` that their dtype cannot hold.
+        """
         return ragged_reductions.sum_sublists(self, initial_value)
 
     def max(self, initial_value: float | None = None) -> Tensor:

@@ -93,6 +93,12 @@ def check_floating(ragged: RaggedTensor, operation: str) -> None:
 
 
 def _filled(ragged: RaggedTensor, fill: float) -> Tensor:
+    if not ragged.dtype.is_floating_point:
+        limits = torch.iinfo(ragged.dtype)
+        if not limits.min <= fill <= limits.max:
+            raise FsaValueError(
+                f"initial_value: must be a number that {ragged.dtype} can hold, got {fill}."
+            )
     rows = ragged.shape.tot_size(ragged.num_axes - 2)
     return torch.full((rows,), fill, dtype=ragged.dtype, device=ragged.device)
 

@@ -290,7 +290,15 @@ class RaggedShape:
         return indexes.to(device=self.device, dtype=torch.int64)
 
     def slice_rows(self, begin: int, end: int) -> tuple[RaggedShape, int, int]:
-        """Rows `begin` to `end - 1` of axis 0, and the range of their elements on the last axis."""
+        """Rows `begin` to `end - 1` of axis 0, and the range of their elements on the last axis.
+
+        Raises:
+          FsaIndexError: the rows are not `0 <= begin <= end <= dim0`.
+        """
+        if not 0 <= begin <= end <= self.dim0:
+            raise FsaIndexError(
+                f"rows {begin} to {end}: must be a range in the {self.dim0} rows of axis 0."
+            )
         new_splits = []
         for splits in self._row_splits:
             part = splits[begin : end + 1]

@@ -67,7 +67,8 @@ def from_dict(values: Mapping[str, Any]) -> tuple[RaggedShape, Tensor, Tensor, d
             "this is not a dict of wfst_entropy but, it seems, of k2: read it with "
             "wfst_entropy.from_k2_dict, or its file with wfst_entropy.load_k2."
         )
-    if values.get("format") != _FORMAT or values.get("version") != _VERSION:
+    # compared as text, since anything may stand there, a tensor too
+    if [str(values.get(key)) for key in ("format", "version")] != [_FORMAT, str(_VERSION)]:
         raise FsaFormatError(
             f"this is not an Fsa: needed format {_FORMAT!r} version {_VERSION}, got format "
             f"{values.get('format')!r} version {values.get('version')!r}."

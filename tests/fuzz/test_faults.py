@@ -1,0 +1,51 @@
+"""Faults that fuzzing has found, each with the input that showed it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from wfst_entropy.algorithms import intersect_dense_tot_scores
+from wfst_entropy.fsa import DenseFsaVec, Fsa, RaggedShape, RaggedTensor
+from wfst_entropy.fsa.errors import (
+    FsaFormatError,
+    FsaIndexError,
+    FsaTypeError,
+    FsaValueError,
+)
+
+LOOP = Fsa.from_str("0 0 0 0\n0 1 -1 0\n1")
+
+
+def test_a_damaged_state_number_takes_no_gigabytes():
+    for arcs in ([(0, 2**31 - 2, 1)], [(2**31 - 2, 1, 1)]):
+        with pytest.raises(FsaValueError, match="arcs: 2147483647 states are wanted for 1 arcs"):
+            Fsa.from_arcs(arcs)
+    with pytest.raises(FsaValueError, match="is the number of a state wrong"):
+        Fsa.from_str("0 1 1 0\n1 2147483646 -1 0\n2147483646")
+    with pytest.raises(FsaValueError, match="num_states: must not be negative, got -1"):
+        Fsa.from_arcs([], num_states=-1)
+
+
+def test_a_dictionary_whose_version_is_a_tensor():
+    with pytest.raises(FsaFormatError, match="this is not an Fsa"):
+        Fsa.from_dict({**LOOP.as_dict(), "version": torch.zeros(3)})
+
+
+def test_an_initial_value_that_integers_cannot_hold():
+    ragged = RaggedTensor.from_lists([[1], [2, 3]], dtype=torch.int32)
+    with pytest.raises(FsaValueError, match=r"initial_value: .* can hold, got 1e\+30"):
+        ragged.sum(1e30)
+
+
+def test_rows_that_are_not_there():
+    shape = RaggedShape.from_str("[ [x] [x x] ]")
+    for begin, end in ((1, 0), (0, 3), (-1, 1), (3, 3)):
+        with pytest.raises(FsaIndexError, match=f"rows {begin} to {end}: must be a range in the 2"):
+            shape.slice_rows(begin, end)
+
+
+def test_a_total_in_integers():
+    dense = DenseFsaVec.from_lengths(torch.zeros(1, 2, 3), torch.tensor([2]))
+    with pytest.raises(FsaTypeError, match=r"dtype: must be .*, got torch\.int32"):
+        intersect_dense_tot_scores(LOOP, dense, dtype=torch.int32)

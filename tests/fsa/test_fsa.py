@@ -23,6 +23,7 @@ from wfst_entropy.fsa import (
     FsaValueError,
     RaggedShape,
     RaggedTensor,
+    SymbolTable,
 )
 
 seeds = st.integers(0, 10**6)
@@ -233,6 +234,7 @@ def test_stacking_needs_the_same_attributes():
 def test_saving_round_trips(random_fsa, seed, vector):
     fsa = random_fsa(seed)
     fsa.set_attribute_("meta", {"ids": [1, 2], "t": torch.ones(2), "none": None})
+    fsa.set_attribute_("labels_sym", SymbolTable([("<eps>", 0), ("a", 3)]))
     if vector:
         fsa = Fsa.from_fsas([fsa, fsa])
     for value in (fsa.as_dict(), fsa):
@@ -267,6 +269,9 @@ def test_a_broken_dict_is_refused():
     for key in ("row_splits", "arcs", "scores", "tensor_attributes"):
         with pytest.raises(FsaFormatError, match=f"key '{key}': needed a .*, got NoneType"):
             Fsa.from_dict({k: v for k, v in good.items() if k != key})
+    for tables in ([], {"x": 3}):
+        with pytest.raises(FsaFormatError, match=r"key 'symbol_tables': needed a dict of strings"):
+            Fsa.from_dict({**good, "symbol_tables": tables})
     with pytest.raises(FsaFormatError, match=r"ragged attribute 'words'"):
         Fsa.from_dict({**good, "ragged_attributes": {"words": {}}})
     with pytest.raises(FsaValueError, match=r"destination must be a state"):

@@ -21,13 +21,14 @@ from wfst_entropy.fsa.invariants import (
 )
 from wfst_entropy.fsa.properties import Properties
 from wfst_entropy.fsa.ragged import RaggedShape, RaggedTensor
+from wfst_entropy.fsa.state_numbers import StateNumbers
 from wfst_entropy.fsa.symbol_table import SymbolTable
 from wfst_entropy.fsa.text_format import Layout, format_fsa, parse_fsa
 
 _PARTS = ("shape", "arcs", "scores", "_attributes", "_properties")
 
 
-class Fsa:
+class Fsa(StateNumbers):
     """A weighted finite-state automaton `[state][arc]`, or a vector of them `[fsa][state][arc]`.
 
     State 0 is the start.  The state with the largest number is the only final one: it has no arcs
@@ -232,26 +233,6 @@ class Fsa:
         return self._properties
 
     @property
-    def num_axes(self) -> int:
-        """2 for one FSA, 3 for a vector."""
-        return self.shape.num_axes
-
-    @property
-    def num_fsas(self) -> int:
-        """Number of FSAs; 1 if this is not a vector."""
-        return self.shape.dim0 if self.num_axes == 3 else 1
-
-    @property
-    def num_states(self) -> int:
-        """Number of states, over all FSAs."""
-        return self.shape.tot_size(self.num_axes - 2)
-
-    @property
-    def num_arcs(self) -> int:
-        """Number of arcs, over all FSAs."""
-        return self.shape.numel()
-
-    @property
     def device(self) -> torch.device:
         """The device of all its tensors."""
         return self.arcs.device
@@ -260,45 +241,6 @@ class Fsa:
     def requires_grad(self) -> bool:
         """Whether autograd follows the scores."""
         return self.scores.requires_grad
-
-    def src_states(self) -> Tensor:
-        """Source states counted over the whole vector: int64 `(num_arcs,)`."""
-        return self.shape.row_ids(self.num_axes - 1)
-
-    def dst_states(self) -> Tensor:
-        """Destination states counted over the whole vector: int64 `(num_arcs,)`."""
-        dst = self.arcs[:, 1].to(torch.int64)
-        return dst if self.num_axes == 2 else dst + self.shape.row_splits(1)[self.arc_to_fsa()]
-
-    def state_to_fsa(self) -> Tensor:
-        """The FSA of each state: int64 `(num_states,)`."""
-        if self.num_axes == 3:
-            return self.shape.row_ids(1)
-        return torch.zeros(self.num_states, dtype=torch.int64, device=self.device)
-
-    def arc_to_fsa(self) -> Tensor:
-        """The FSA of each arc: int64 `(num_arcs,)`."""
-        return self.state_to_fsa()[self.src_states()]
-
-    def start_states(self) -> Tensor:
-        """Start states counted over the whole vector, int64 `(num_fsas,)`; -1 for an empty FSA."""
-        splits = self._fsa_to_states()
-        return torch.where(splits[1:] > splits[:-1], splits[:-1], -1)
-
-    def final_states(self) -> Tensor:
-        """Final states counted over the whole vector, int64 `(num_fsas,)`; -1 for an empty FSA."""
-        splits = self._fsa_to_states()
-        return torch.where(splits[1:] > splits[:-1], splits[1:] - 1, -1)
-
-    def _fsa_to_states(self) -> Tensor:
-        if self.num_axes == 3:
-            return self.shape.row_splits(1)
-        return torch.tensor([0, self.num_states], device=self.device)
-
-    def _vector_shape(self) -> RaggedShape:
-        if self.num_axes == 3:
-            return self.shape
-        return RaggedShape(self._fsa_to_states(), self.shape.row_splits(1))
 
     def __getattr__(self, name: str) -> Any:
         # Only reached when there is no such member.
@@ -539,4 +481,4 @@ def _unpickle(
 
 
 # So that torch.load(weights_only=True) reads a pickled Fsa too.
-torch.serialization.add_safe_globals([Fsa, RaggedShape, RaggedTensor, _unpickle])
+torch.serialization.add_safe_globals([Fsa, RaggedShape, RaggedTensor, SymbolTable, _unpickle])

@@ -10,6 +10,7 @@ from torch import Tensor
 from wfst_entropy.fsa import arc_attributes
 from wfst_entropy.fsa.errors import FsaFormatError, FsaTypeError
 from wfst_entropy.fsa.ragged import RaggedShape, RaggedTensor
+from wfst_entropy.fsa.symbol_table import SymbolTable
 
 if TYPE_CHECKING:
     from wfst_entropy.fsa.fsa import Fsa
@@ -38,6 +39,7 @@ def to_dict(fsa: Fsa) -> dict[str, Any]:
     shape, arcs, scores, attributes = state(fsa)
     tensors: dict[str, Tensor] = {}
     ragged: dict[str, dict[str, Any]] = {}
+    tables: dict[str, str] = {}
     others: dict[str, Any] = {}
     for name, value in attributes.items():
         if isinstance(value, Tensor):
@@ -45,6 +47,8 @@ def to_dict(fsa: Fsa) -> dict[str, Any]:
         elif isinstance(value, RaggedTensor):
             splits = value.shape.all_row_splits()
             ragged[name] = {"row_splits": splits, "values": value.values}
+        elif isinstance(value, SymbolTable):
+            tables[name] = value.to_str()
         else:
             _check_plain(name, value)
             others[name] = value
@@ -56,6 +60,7 @@ def to_dict(fsa: Fsa) -> dict[str, Any]:
         "scores": scores,
         "tensor_attributes": tensors,
         "ragged_attributes": ragged,
+        "symbol_tables": tables,
         "other_attributes": others,
     }
 
@@ -83,6 +88,11 @@ def from_dict(values: Mapping[str, Any]) -> tuple[RaggedShape, Tensor, Tensor, d
         if not isinstance(parts, dict) or not {"row_splits", "values"} <= parts.keys():
             raise FsaFormatError(f"ragged attribute {name!r}: needs 'row_splits' and 'values'.")
         attributes[name] = RaggedTensor(RaggedShape(*parts["row_splits"]), parts["values"])
+    tables = values.get("symbol_tables", {})  # which the first files did not have
+    if not isinstance(tables, dict) or not all(isinstance(x, str) for x in tables.values()):
+        raise FsaFormatError("key 'symbol_tables': needed a dict of strings.")
+    for name, text in tables.items():
+        attributes[name] = SymbolTable.from_str(text, source=f"symbol table {name!r}")
     return RaggedShape(*values["row_splits"]), values["arcs"], values["scores"], attributes
 
 
@@ -97,5 +107,5 @@ def _check_plain(name: str, value: Any) -> None:
     elif not isinstance(value, (str, bytes, bool, int, float, Tensor, type(None))):
         raise FsaTypeError(
             f"attribute {name!r}: holds a {type(value).__name__}; as_dict can keep tensors, "
-            "numbers, strings, and lists, tuples and dicts of them."
+            "symbol tables, numbers, strings, and lists, tuples and dicts of them."
         )

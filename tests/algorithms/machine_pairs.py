@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from oracles import random_machine
 
 from wfst_entropy.fsa import Fsa
+
+A_THOUSAND = pytest.mark.parametrize(
+    "seeds",
+    [range(250), pytest.param(range(250, 1000), marks=pytest.mark.slow)],
+    ids=["250", "the other 750"],
+)
 
 
 def two_machines(seed: int, transducer: bool = False) -> list[Fsa]:

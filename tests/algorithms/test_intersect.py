@@ -14,7 +14,7 @@ import numpy as np
 import pynini
 import pytest
 import torch
-from machine_pairs import alike, two_machines
+from machine_pairs import A_THOUSAND, alike, two_machines
 from oracles import assert_same_weights, from_pynini, string_weights, to_pynini
 
 from wfst_entropy import (
@@ -35,9 +35,10 @@ def together(a, b, semiring, max_length=6):
     return {string: x[string] + y[string] for string in x.keys() & y.keys()}
 
 
-def test_a_thousand_machines_as_openfst():
+@A_THOUSAND
+def test_a_thousand_machines_as_openfst(seeds):
     strings = 0
-    for seed in range(1000):
+    for seed in seeds:
         a, b = two_machines(seed)
         both = intersect(a, b)
         semiring = ("log", "tropical")[seed % 2]
@@ -48,11 +49,11 @@ def test_a_thousand_machines_as_openfst():
         assert_same_weights(weights, string_weights(from_pynini(theirs), 6, semiring, 2))
         assert both.num_states == 0 or both.properties.connected
         strings += len(weights)
-    assert strings > 5000
+    assert strings > 1500
 
 
 def test_every_string_has_the_weight_of_both():
-    for seed in range(1000, 1200):
+    for seed in range(1000, 1100):
         a, b = two_machines(seed)
         for semiring in ("log", "tropical"):
             weights = string_weights(intersect(a, b), 5, semiring, 2)

@@ -36,6 +36,7 @@ from wfst_entropy.compat.k2 import ctc_loss as _ctc_loss_module
 from wfst_entropy.compat.k2 import installation as _installation
 from wfst_entropy.compat.k2 import mwer_loss as _mwer_loss_module
 from wfst_entropy.compat.k2 import not_here as _not_here
+from wfst_entropy.compat.k2 import propagation as _propagation
 from wfst_entropy.compat.k2.autograd import intersect_dense
 from wfst_entropy.compat.k2.best_matching import get_best_matching_stats
 from wfst_entropy.compat.k2.compose import compose, intersect, intersect_device
@@ -89,11 +90,6 @@ from wfst_entropy.compat.k2.paths import (
     random_paths,
     shortest_path,
 )
-from wfst_entropy.compat.k2.propagation import (
-    fsa_from_binary_function_tensor,
-    fsa_from_unary_function_ragged,
-    fsa_from_unary_function_tensor,
-)
 from wfst_entropy.compat.k2.ragged import RaggedShape, RaggedTensor
 from wfst_entropy.compat.k2.sparse import create_sparse
 from wfst_entropy.compat.k2.stacking import cat, compose_arc_maps, create_fsa_vec, index_fsa
@@ -144,10 +140,11 @@ def _gather(name: str, doc: str, *members: str, **others: _Any) -> _ModuleType:
 
 utils = _gather(
     "utils", "k2's module `k2.utils`.",
-    "create_fsa_vec", "create_sparse", "fsa_from_binary_function_tensor",
-    "fsa_from_unary_function_ragged", "fsa_from_unary_function_tensor", "get_best_matching_stats",
-    "is_rand_equivalent", "random_fsa", "random_fsa_vec", "to_dot", "to_str", "to_str_simple",
-    "to_tensor",
+    "create_fsa_vec", "create_sparse", "get_best_matching_stats", "is_rand_equivalent",
+    "random_fsa", "random_fsa_vec", "to_dot", "to_str", "to_str_simple", "to_tensor",
+    fsa_from_binary_function_tensor=_propagation.fsa_from_binary_function_tensor,
+    fsa_from_unary_function_ragged=_propagation.fsa_from_unary_function_ragged,
+    fsa_from_unary_function_tensor=_propagation.fsa_from_unary_function_tensor,
 )  # fmt: skip
 ops = _gather(
     "ops", "k2's module `k2.ops`.",
@@ -244,9 +241,6 @@ __all__ = [
     "from_k2",
     "fsa",
     "fsa_algo",
-    "fsa_from_binary_function_tensor",
-    "fsa_from_unary_function_ragged",
-    "fsa_from_unary_function_tensor",
     "fsa_properties",
     "get_aux_labels",
     "get_best_matching_stats",

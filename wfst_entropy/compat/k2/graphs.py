@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import torch
 
-import wfst_entropy.algorithms as algorithms
 import wfst_entropy.fsa as core
 import wfst_entropy.topologies as topologies
 from wfst_entropy.compat.k2.fsa import Fsa
 from wfst_entropy.compat.k2.ragged import RaggedTensor, core_ragged
+from wfst_entropy.compat.k2.stacking import create_fsa_vec
 from wfst_entropy.fsa.errors import FsaTypeError, FsaValueError
 
 Device = torch.device | str | None
@@ -107,8 +107,33 @@ OFFSET = "__ins_del_score_offset_internal_attr_"
 def random_fsa(
     acyclic: bool = True, max_symbol: int = 50, min_num_arcs: int = 0, max_num_arcs: int = 1000
 ) -> Fsa:
-    """A random FSA; see `wfst_entropy.random_fsa`."""
-    return Fsa.from_core(algorithms.random_fsa(acyclic, max_symbol, min_num_arcs, max_num_arcs))
+    """A random FSA with scores from 0 to 10, in which every state but the last has an arc.
+
+    So an acyclic one always has a successful path, which `wfst_entropy.random_fsa` need not have;
+    code that was written for k2's, and draws until there is one, comes to an end.
+
+    Args:
+      acyclic: whether every arc goes to a larger state.
+      max_symbol: the largest label.
+      min_num_arcs: the smallest number of arcs, at least 0; with none the FSA is empty.
+      max_num_arcs: the largest.
+    """
+    if not 0 <= min_num_arcs <= max_num_arcs or max_symbol < 0:
+        raise FsaValueError(
+            f"random_fsa: needs 0 <= min_num_arcs <= max_num_arcs and max_symbol >= 0, got "
+            f"{min_num_arcs}, {max_num_arcs} and {max_symbol}."
+        )
+    num_arcs = int(torch.randint(min_num_arcs, max_num_arcs + 1, ()))
+    if num_arcs == 0:
+        return Fsa.from_core(core.Fsa.from_arcs([], num_states=0))
+    final = int(torch.randint(1, num_arcs + 1, ()))
+    more = torch.randint(0, final, (num_arcs - final,))
+    src = torch.cat([torch.arange(final), more]).sort().values
+    first = src + 1 if acyclic else torch.zeros_like(src)
+    dst = first + (torch.rand(num_arcs) * (final + 1 - first)).long().clamp(max=final)
+    label = torch.randint(0, max_symbol + 1, (num_arcs,)).masked_fill(dst == final, -1)
+    arcs = torch.stack([src, dst, label], dim=1)
+    return Fsa.from_core(core.Fsa.from_arcs(arcs, torch.rand(num_arcs) * 10, final + 1))
 
 
 def random_fsa_vec(
@@ -119,9 +144,18 @@ def random_fsa_vec(
     min_num_arcs: int = 0,
     max_num_arcs: int = 1000,
 ) -> Fsa:
-    """A vector of random FSAs; see `wfst_entropy.random_fsa_vec`."""
-    return Fsa.from_core(
-        algorithms.random_fsa_vec(
-            min_num_fsas, max_num_fsas, acyclic, max_symbol, min_num_arcs, max_num_arcs
+    """A vector of FSAs that `random_fsa` makes.
+
+    Example:
+      >>> random_fsa_vec(3, 3, min_num_arcs=1, max_num_arcs=9).shape
+      (3, None, None)
+    """
+    if not 1 <= min_num_fsas <= max_num_fsas:
+        raise FsaValueError(
+            f"random_fsa_vec: needs 1 <= min_num_fsas <= max_num_fsas, got {min_num_fsas} and "
+            f"{max_num_fsas}."
         )
+    num_fsas = int(torch.randint(min_num_fsas, max_num_fsas + 1, ()))
+    return create_fsa_vec(
+        [random_fsa(acyclic, max_symbol, min_num_arcs, max_num_arcs) for _ in range(num_fsas)]
     )

@@ -1,6 +1,7 @@
 """Operations on graphs, one file each."""
 
 from wfst_entropy.algorithms.arc_sort import arc_sort
+from wfst_entropy.algorithms.arc_sum import arc_sum
 from wfst_entropy.algorithms.closure import closure
 from wfst_entropy.algorithms.compose import compose
 from wfst_entropy.algorithms.concat import concat
@@ -15,6 +16,8 @@ from wfst_entropy.algorithms.epsilon_self_loops import (
     add_epsilon_self_loops,
     remove_epsilon_self_loops,
 )
+from wfst_entropy.algorithms.epsnormalize import epsnormalize
+from wfst_entropy.algorithms.equal import equal
 from wfst_entropy.algorithms.equivalence import equivalent, first_difference, is_rand_equivalent
 from wfst_entropy.algorithms.expand_ragged_attributes import expand_ragged_attributes
 from wfst_entropy.algorithms.frame_entropy import FrameEntropy, frame_entropy
@@ -45,6 +48,7 @@ from wfst_entropy.algorithms.remove_epsilon_and_add_self_loops import (
 from wfst_entropy.algorithms.renyi_entropy import renyi_entropy, tsallis_entropy
 from wfst_entropy.algorithms.replace import replace, replace_fsa
 from wfst_entropy.algorithms.reverse import reverse
+from wfst_entropy.algorithms.reweight import reweight
 from wfst_entropy.algorithms.shortest_distance import (
     get_arc_post,
     get_backward_scores,
@@ -53,6 +57,8 @@ from wfst_entropy.algorithms.shortest_distance import (
     shortest_distance,
 )
 from wfst_entropy.algorithms.shortest_path import shortest_path
+from wfst_entropy.algorithms.state_sort import state_sort
+from wfst_entropy.algorithms.synchronize import synchronize
 from wfst_entropy.algorithms.top_sort import top_sort
 from wfst_entropy.algorithms.union import union
 
@@ -62,6 +68,7 @@ __all__ = [
     "FrameEntropy",
     "add_epsilon_self_loops",
     "arc_sort",
+    "arc_sum",
     "closure",
     "compose",
     "concat",
@@ -72,6 +79,8 @@ __all__ = [
     "difference",
     "disambiguate",
     "encode",
+    "epsnormalize",
+    "equal",
     "equivalent",
     "expand_ragged_attributes",
     "expected_counts",
@@ -112,10 +121,13 @@ __all__ = [
     "replace",
     "replace_fsa",
     "reverse",
+    "reweight",
     "score_covariance",
     "score_variance",
     "shortest_distance",
     "shortest_path",
+    "state_sort",
+    "synchronize",
     "top_sort",
     "tsallis_entropy",
     "union",

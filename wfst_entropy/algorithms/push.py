@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from torch import Tensor
 
 from wfst_entropy.algorithms._semirings import adds_logs
+from wfst_entropy.algorithms.reweight import reweight
 from wfst_entropy.algorithms.shortest_distance import shortest_distance
 from wfst_entropy.fsa import Fsa
 from wfst_entropy.fsa.errors import FsaTypeError, FsaValueError
@@ -58,28 +58,7 @@ def push(
     adds_logs(semiring, "push")
     if to not in ("initial", "final"):
         raise FsaValueError(f"to: must be 'initial' or 'final', got {to!r}.")
-    scores = fsa.scores.to(torch.float64)
-    source, destination = fsa.src_states(), fsa.dst_states()
-    initial = to == "initial"
-    distance = shortest_distance(fsa, semiring, reverse=initial, scores=scores)
-    reached = torch.isfinite(distance)
-    # The end that scores move to keeps nothing, so the total stays next to it: unless arcs enter
-    # the start state, which must then give away what it keeps elsewhere, on the final arcs.
-    keeps = reached & ~_keeps_nothing(fsa, destination, initial)
-    kept = torch.where(keeps, distance, torch.zeros_like(distance))
-    of_start = kept[fsa.start_states()[fsa.arc_to_fsa()]]
-    of_start = torch.where(fsa.labels == -1, of_start, torch.zeros_like(of_start))
-    change = kept[destination] - kept[source] + of_start
-    pushed = scores + (change if initial else -change)
-    useful = reached[source] & reached[destination]
-    return fsa.with_scores(torch.where(useful, pushed, scores).to(fsa.scores.dtype))
-
-
-def _keeps_nothing(fsa: Fsa, destination: Tensor, initial: bool) -> Tensor:
-    """The final states; or the start states that no arc enters."""
-    states = fsa.start_states() if initial else fsa.final_states()
-    mask = torch.zeros(fsa.num_states, dtype=torch.bool, device=fsa.device)
-    mask[states[states >= 0]] = True
-    if initial:
-        mask[destination] = False
-    return mask
+    exact = fsa.to(torch.float64)
+    distance = shortest_distance(exact, semiring, reverse=to == "initial")
+    pushed = reweight(exact, distance, to_final=to == "final")
+    return fsa.with_scores(pushed.scores.to(fsa.scores.dtype))

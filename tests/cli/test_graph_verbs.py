@@ -208,3 +208,12 @@ def test_files_of_k2_and_of_kaldi(tmp_path):
     assert run("info", tmp_path / "two.lat").startswith("FSAs")
     (tmp_path / "bad.lat").write_text("utt-1\n0 1 x\n\n")
     assert "bad.lat: line 2" in run("info", tmp_path / "bad.lat", status=1)
+
+
+def test_too_little_memory_is_no_traceback(files, monkeypatch):
+    def exhausted(*_):
+        raise MemoryError
+
+    monkeypatch.setattr("wfst_entropy.cli.graph_inspection.read_graph", exhausted)
+    said = run("info", files / "G.txt", status=1)
+    assert said == "wfst-entropy info: not enough memory; try --max-states\n"

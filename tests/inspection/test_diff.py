@@ -18,7 +18,7 @@ from wfst_entropy import (
     diff,
     linear_fsa,
 )
-from wfst_entropy.fsa import FsaTypeError, FsaValueError
+from wfst_entropy.fsa import FsaRuntimeError, FsaTypeError, FsaValueError
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -75,6 +75,14 @@ def test_weights_within_delta_are_the_same():
     assert diff(a, b).labels == (1, 2)
     assert "'ε'" not in str(diff(linear_fsa([]), linear_fsa([1])))
     assert str(diff(linear_fsa([]), linear_fsa([1]))).startswith("'the empty string': a gives 0")
+
+
+def test_a_graph_without_a_deterministic_twin_is_given_up():
+    # Two loops of different weight on one label: the ratio of their weights grows without end.
+    twins = Fsa.from_str("0 1 1 0\n0 2 1 0\n1 1 2 0\n1 3 3 0\n2 2 2 1\n2 3 4 0\n3 4 -1 0\n4",
+                         acceptor=True)  # fmt: skip
+    with pytest.raises(FsaRuntimeError, match="max_states"):
+        diff(twins, twins, max_states=1000)
 
 
 def test_wrong_arguments(lattice):

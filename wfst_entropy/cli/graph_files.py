@@ -40,6 +40,9 @@ def reported(verb: str) -> Iterator[None]:
         yield
     except BrokenPipeError:
         raise  # `| head` has seen enough; click ends quietly
+    except MemoryError as error:
+        typer.echo(f"wfst-entropy {verb}: not enough memory; try --max-states", err=True)
+        raise typer.Exit(1) from error
     except (FsaError, OSError) as error:
         typer.echo(f"wfst-entropy {verb}: {error}", err=True)
         raise typer.Exit(1) from error

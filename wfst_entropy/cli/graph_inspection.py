@@ -143,6 +143,7 @@ def diff(
         str | None, typer.Option(help="input, output or pairs; by default what both have.")
     ] = None,
     delta: Annotated[float, typer.Option(help="The largest difference that is none.")] = 1e-4,
+    max_states: Annotated[int, typer.Option(help="Give up beyond.")] = 1_000_000,
     isymbols: ISymbols = None,
     osymbols: OSymbols = None,
     openfst: OpenFst = False,
@@ -159,6 +160,7 @@ def diff(
             semiring_of(semiring),
             side=side,  # type: ignore[arg-type]
             delta=delta,
+            max_states=max_states,
             labels_sym=read_symbols(isymbols),
             aux_labels_sym=read_symbols(osymbols),
             names=(a, b),

@@ -59,6 +59,7 @@ def diff(
     *,
     side: Side | None = None,
     delta: float = 1e-4,
+    max_states: int = 1_000_000,
     labels_sym: SymbolTable | None = None,
     aux_labels_sym: SymbolTable | None = None,
     names: tuple[str, str] = ("a", "b"),
@@ -75,6 +76,7 @@ def diff(
       side: strings of what: "input" labels, "output" labels, or "pairs" of both, where an epsilon
         in another place makes another string; by default pairs if both graphs are transducers.
       delta: the largest difference that counts as none, nats, relative to weights above 1.
+      max_states: give up on a graph that has more when determinised; a cyclic one may have no end.
       labels_sym: symbols of the labels; by default the attribute of that name.
       aux_labels_sym: symbols of `aux_labels`; by default the attribute of that name.
       names: what to call the graphs.
@@ -85,7 +87,7 @@ def diff(
     Raises:
       FsaTypeError: an operand is a vector.
       FsaValueError: another `side`, or semiring, or a score that is NaN or +inf.
-      FsaRuntimeError: a graph cannot be determinised within 15 million states.
+      FsaRuntimeError: a graph cannot be determinised within `max_states`.
       CyclicFsaError: the weights of epsilon cycles do not converge.
 
     >>> a = Fsa.from_str("0 1 1 -1\\n1 2 2 0\\n2 3 -1 0\\n3")
@@ -105,7 +107,7 @@ def diff(
         (one, other), codes = _coded(a, b)
     else:
         one, other, codes = project(a, side), project(b, side), None
-    found = first_difference(one, other, semiring, delta=delta)
+    found = first_difference(one, other, semiring, delta=delta, max_states=max_states)
     if found is None:
         return None
     labels, a_weight, b_weight = found

@@ -9,7 +9,9 @@ from torch import Tensor
 
 from wfst_entropy.algorithms import _surgery
 from wfst_entropy.algorithms._arc_symbols import arc_symbols
+from wfst_entropy.algorithms._semirings import adds_logs
 from wfst_entropy.algorithms.push import push
+from wfst_entropy.algorithms.shortest_distance import shortest_distance
 from wfst_entropy.fsa import Fsa
 from wfst_entropy.fsa.errors import FsaTypeError, FsaValueError
 from wfst_entropy.semirings import Semiring, TropicalSemiring
@@ -81,13 +83,27 @@ def minimize(
         raise FsaTypeError(f"minimize: needs an Fsa, got {type(fsa).__name__}.")
     if not delta > 0:
         raise FsaValueError(f"delta: must be a positive number of nats, got {delta!r}.")
-    pushed = push(fsa.to(torch.float64), semiring)
+    adds_logs(semiring, "minimize")
+    pushed = _pushed(fsa.to(torch.float64), semiring)
     attributes = arc_symbols(fsa)
     # Labels are below 2**31 and ids at most the number of arcs: the pair fits into an int64.
     symbols = (fsa.labels.cpu().to(torch.int64) + 1) * (fsa.num_arcs + 1) + attributes
     parameters = (symbols.data_ptr(), float(delta))
     result = _surgery.run("minimize", pushed, scores=True, parameters=parameters)
     (arc_map,) = result.maps
-    scores = _surgery.select_scores(pushed.scores, arc_map.to(fsa.device)).to(fsa.scores.dtype)
-    new = _surgery.rebuild(fsa, result, arc_map, scores)
+    new = _surgery.rebuild(pushed, result, arc_map)
+    new = push(new, semiring).to(fsa.scores.dtype)
     return (new, arc_map.to(fsa.device)) if ret_arc_map else new
+
+
+def _pushed(fsa: Fsa, semiring: Semiring) -> Fsa:
+    """As `push`, with the total always on the final arcs: so the start may be like other states."""
+    distance = shortest_distance(fsa, semiring, reverse=True)
+    reached = torch.isfinite(distance)
+    kept = torch.where(reached, distance, torch.zeros_like(distance))
+    source, destination = fsa.src_states(), fsa.dst_states()
+    change = kept[destination] - kept[source]
+    total = kept[fsa.start_states()[fsa.arc_to_fsa()]]
+    change = change + torch.where(fsa.labels == -1, total, torch.zeros_like(total))
+    useful = reached[source] & reached[destination]
+    return fsa.with_scores(torch.where(useful, fsa.scores + change, fsa.scores))

@@ -38,6 +38,24 @@ except RuntimeError as error:
     print(error)
 """
 
+BY_HAND = """
+import sys
+from wfst_entropy.compat import k2 as ours
+sys.modules["k2"] = ours
+import k2
+import k2.ragged as ragged
+from k2.ctc_loss import CtcLoss
+assert k2 is ours and ragged is ours.ragged and CtcLoss is ours.CtcLoss
+assert isinstance(k2.ctc_loss, type(k2.connect))
+assert ours.ragged.__name__ == "wfst_entropy.compat.k2.ragged", ours.ragged.__name__
+"""
+
+
+def test_a_hand_made_alias_has_one_copy_of_each_module():
+    command = [sys.executable, "-c", BY_HAND]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
 
 def test_a_fresh_process_imports_it_as_k2():
     done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=False)

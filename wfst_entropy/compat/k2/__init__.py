@@ -204,6 +204,8 @@ MODULES = {
     "version": version,
 }
 """k2's modules, by their names in k2."""
+_sys.modules[__name__].__class__ = _installation.Package
+_sys.meta_path.insert(0, _installation.SubmoduleFinder(_sys.modules[__name__], MODULES))
 
 __all__ = [
     "MODULES",

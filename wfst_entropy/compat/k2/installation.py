@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 from wfst_entropy.fsa.errors import FsaRuntimeError
@@ -15,6 +17,46 @@ def namespace(package: str, name: str, members: dict[str, object], doc: str) -> 
     module = ModuleType(f"{package}.{name}", doc)
     module.__dict__.update(members)
     return module
+
+
+class Package(ModuleType):
+    """A package in which a function keeps its name although a submodule has the same.
+
+    k2 has a function `ctc_loss` in a module `ctc_loss`; importing the module by the alias k2 would
+    bind it over the function.
+    """
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (isinstance(value, ModuleType) and callable(self.__dict__.get(name))):
+            super().__setattr__(name, value)
+
+
+class SubmoduleFinder(MetaPathFinder, Loader):
+    """Makes `import k2.ragged` find the module of that name, once `package` stands as k2.
+
+    For those who write `sys.modules["k2"] = k2` themselves: Python would look into the package's
+    folder, and load a second copy of the file there.
+    """
+
+    def __init__(self, package: ModuleType, modules: Mapping[str, ModuleType]) -> None:
+        self._package = package
+        self._modules = modules
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """A spec for `k2.NAME`, if k2 is our package and has such a module."""
+        parent, _, name = fullname.partition(".")
+        if parent != "k2" or sys.modules.get("k2") is not self._package:
+            return None
+        return ModuleSpec(fullname, self) if name in self._modules else None
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        """The module that is there already."""
+        return self._modules[spec.name.partition(".")[2]]
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Nothing: it has been executed."""
 
 
 def register(

@@ -250,6 +250,18 @@ def test_cycles_that_diverge_only_together_are_named_by_the_heaviest():
     assert get_tot_scores(fine).exp().item() == pytest.approx(5)
 
 
+def test_the_model_that_diverges_is_the_one_whose_cycle_is_named():
+    arcs = [[0, 1, 1], [1, 0, 2], [1, 1, 3], [1, 2, -1]]
+    student = torch.tensor([-1.0, -INF, -1.0, 0.0])
+    for semiring in (ConditionalKLSemiring(), LogReverseKLSemiring()):
+        scores = (student, torch.tensor([0.0, 0.0, -INF, 0.0]))
+        with pytest.raises(CyclicFsaError) as caught:
+            get_tot_scores(Fsa.from_arcs(arcs), semiring, scores=scores)
+        states, labels, score = cycle_of(str(caught.value))
+        assert sorted(states[1:]) == ["0", "1"] and sorted(labels) == ["1", "2"]
+        assert score == 0
+
+
 def test_a_semiring_without_star_says_so():
     class Max(Semiring):
         zero_element, one_element = (-INF,), (0.0,)

@@ -206,3 +206,14 @@ def test_arcs_overwritten_after_their_check_do_not_reach_the_kernel():
         fsa.arcs[0, 1] = bad
         with pytest.raises(FsaValueError, match=r"make a new Fsa instead of writing to fsa\.arcs"):
             get_tot_scores(fsa)
+
+
+def test_a_cycle_that_rounding_cannot_tell_from_divergence():
+    scores = torch.tensor([-1e-17, 0.0], dtype=torch.float64, requires_grad=True)
+    fsa = Fsa.from_arcs([[0, 0, 1], [0, 1, -1]], scores)
+    total = get_tot_scores(fsa)
+    assert total.item() == pytest.approx(17 * np.log(10))
+    with pytest.raises(FsaValueError, match=r"cycle through state 0 .* so near to divergence"):
+        total.backward()
+    with pytest.raises(FsaValueError, match=r"cycle through state 0 .* so near to divergence"):
+        path_entropy(fsa)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import math
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from wfst_entropy import _native
 from wfst_entropy.algorithms import (
     get_arc_post,
     get_backward_scores,
@@ -208,7 +210,13 @@ def close_to_k2(got, expected):
     assert bool(((got == expected) | ((got - expected).abs() <= 2e-4 * (1 + expected.abs()))).all())
 
 
-def test_parity_with_k2():
+@pytest.mark.parametrize("engine", ["native", "torch"])
+def test_parity_with_k2(engine):
+    with _native.disabled() if engine == "torch" else contextlib.nullcontext():
+        check_parity_with_k2()
+
+
+def check_parity_with_k2():
     file = Path(__file__).parents[1] / "golden" / "k2" / "total_scores.json"
     cases = json.loads(file.read_text())
     fsas = []

@@ -10,7 +10,9 @@ from torch import Tensor
 
 from wfst_entropy._native import can_run
 from wfst_entropy._native import distance as native
+from wfst_entropy._native.surgery import InputError
 from wfst_entropy.fsa import Fsa
+from wfst_entropy.fsa.errors import FsaValueError
 from wfst_entropy.semirings import (
     ConditionalEntropySemiring,
     ConditionalExpectationSemiring,
@@ -101,12 +103,11 @@ class _Distances(torch.autograd.Function):
         if torch.is_grad_enabled():  # a derivative of this gradient may be asked for
             found = _gradients_in_torch(ctx, weights, grads)
         else:
-            found = [
-                gradient.to(weight.dtype)
-                for gradient, weight in zip(
-                    ctx.distances.backward(weights, values, grads), weights, strict=True
-                )
-            ]
+            try:
+                found = ctx.distances.backward(weights, values, grads)
+            except InputError as error:
+                raise FsaValueError(str(error)) from None
+            found = [gradient.to(weight.dtype) for gradient, weight in zip(found, weights)]
         return None, None, *found
 
 

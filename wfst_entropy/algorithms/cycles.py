@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -11,25 +13,31 @@ from wfst_entropy.fsa.levels import longest_path_levels
 _SHOWN = 10
 
 
-def describe_cycle(fsas: Fsa, scores: Tensor, states: Tensor) -> str:
+def describe_cycle(fsas: Fsa, scores: Sequence[Tensor], states: Tensor) -> str:
     """The words "FSA 1 has the cycle of states ...", with its labels and score.
 
     Args:
         fsas: one FSA or a vector.
-        scores: log-weights of the arcs, (num_arcs,).
+        scores: log-weights of the arcs, (num_arcs,), of one model or several; the cycle is a heavy
+            one of the model in which it is heaviest.
         states: the states of a strongly connected component, counted over the vector.
 
     >>> fsa = Fsa.from_str("0 1 3 0\\n1 1 4 0.5\\n1 2 -1 0\\n2")
-    >>> describe_cycle(fsa, fsa.scores, torch.tensor([1]))
+    >>> describe_cycle(fsa, [fsa.scores], torch.tensor([1]))
     'FSA 0 has the cycle of states 1 -> 1 (label 4; score 0.5)'
     """
-    arcs = _cycle(fsas, scores.detach().cpu().double(), states.cpu())
+    score, arcs = -float("inf"), []
+    for model in scores:
+        weights = model.detach().cpu().double()
+        found = _cycle(fsas, weights, states.cpu())
+        total = float(weights[torch.tensor(found)].sum())
+        if not arcs or total > score:
+            score, arcs = total, found
     fsa = int(fsas.state_to_fsa()[int(states[0])])
     table = fsas.arcs[torch.tensor(arcs, device=fsas.device)].tolist()
     walk = [str(table[0][0]), *(str(destination) for _, destination, _ in table)]
     labels = [str(label) for _, _, label in table]
     plural = "label" if len(labels) == 1 else "labels"
-    score = float(scores.detach()[torch.tensor(arcs, device=scores.device)].double().sum())
     return (
         f"FSA {fsa} has the cycle of states {_shortened(walk, ' -> ')} "
         f"({plural} {_shortened(labels, ' ')}; score {score:g})"
@@ -52,7 +60,8 @@ def _cycle(fsas: Fsa, scores: Tensor, states: Tensor) -> list[int]:
     member = torch.zeros(fsas.num_states, dtype=torch.bool)
     member[states] = True
     arcs = (member[source] & member[destination] & (scores > -float("inf"))).nonzero().squeeze(1)
-    if arcs.numel() == 0:  # every cycle has an arc of score -inf
+    if bool((longest_path_levels(source[arcs], destination[arcs], fsas.num_states) >= 0).all()):
+        # Every cycle has an arc of score -inf.
         arcs = (member[source] & member[destination]).nonzero().squeeze(1)
     place = torch.full((fsas.num_states,), -1)
     place[states] = torch.arange(states.numel())
@@ -93,7 +102,7 @@ def _loop(entering: Tensor, begin: Tensor, state: int) -> list[int]:
 def _least_loss(begin: Tensor, end: Tensor, loss: Tensor) -> list[int]:
     """A cycle whose largest loss is least: with the fewest arcs, best first, that hold a cycle."""
     order = loss.argsort(stable=True)
-    num_states = int(end.max()) + 1
+    num_states = int(torch.maximum(begin, end).max()) + 1
     low, high = 1, order.numel()
     while low < high:
         middle = (low + high) // 2

@@ -16,7 +16,14 @@ from wfst_entropy.algorithms.level_recursion import ComponentSizeError, level_di
 from wfst_entropy.algorithms.schedule import schedule_of
 from wfst_entropy.fsa import Fsa
 from wfst_entropy.fsa.errors import CyclicFsaError, FsaRuntimeError, FsaTypeError, FsaValueError
-from wfst_entropy.semirings import LogSemiring, Semiring, Value, map_slots
+from wfst_entropy.semirings import (
+    ConditionalKLSemiring,
+    LogReverseKLSemiring,
+    LogSemiring,
+    Semiring,
+    Value,
+    map_slots,
+)
 
 _LOG = LogSemiring()
 
@@ -199,14 +206,16 @@ def _distances(
 
 def _cyclic(fsas: Fsa, semiring: Semiring, scores: Any, states: Tensor) -> CyclicFsaError:
     """The error for a component whose closure does not exist."""
-    scores = fsas.scores if scores is None else scores
+    models = _tensors(fsas.scores if scores is None else scores)
+    if not isinstance(semiring, (ConditionalKLSemiring, LogReverseKLSemiring)):
+        models = models[:1]  # the others are no log-weights
     why = (
         f"repeated passes have no finite total in {semiring!r}"
         if semiring.has_star
         else f"{semiring!r} has no star to sum up repeated passes with"
     )
     return CyclicFsaError(
-        f"fsas: {describe_cycle(fsas, _tensors(scores)[0], states)}, and {why}; "
+        f"fsas: {describe_cycle(fsas, models, states)}, and {why}; "
         "needed is an acyclic graph, or cycles whose weights converge. Intersect it with frame "
         "scores first (intersect_dense), lower the scores of the cycle, or remove it"
     )

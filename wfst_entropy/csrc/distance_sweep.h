@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string>
 #include <vector>
 
 #include "elimination.h"
@@ -139,9 +140,17 @@ class Sweep {
     return found;
   }
 
+  // The shares of the arcs inside a block, eliminated. Their sums converge if the masses did, but for rounding.
   Elimination<RealOps> shares(const Block& block, const double* weights, const std::vector<double>& d) const {
-    return {block.end - block.begin,
-            links(block, [&](int64_t e, int32_t p) { return share(e, p, weights, d); }, 0.0), progress_};
+    Elimination<RealOps> inside(
+        block.end - block.begin, links(block, [&](int64_t e, int32_t p) { return share(e, p, weights, d); }, 0.0),
+        progress_);
+    if (!inside.converged())
+      throw InputError(
+          "scores: a cycle through state " + std::to_string(order_.state[block.begin]) +
+          " (counted over all FSAs) is so near to divergence, or has scores so large, that float64 cannot tell how "
+          "often it is passed; lower the score of the cycle");
+    return inside;
   }
 
   // Whether the values of a block were closed, so that what is inside it counts.

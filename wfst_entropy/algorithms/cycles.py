@@ -13,21 +13,22 @@ from wfst_entropy.fsa.levels import longest_path_levels
 _SHOWN = 10
 
 
-def describe_cycle(fsas: Fsa, scores: Sequence[Tensor], states: Tensor) -> str:
+def describe_cycle(fsas: Fsa, scores: Tensor | Sequence[Tensor], states: Tensor) -> str:
     """The words "FSA 1 has the cycle of states ...", with its labels and score.
 
     Args:
         fsas: one FSA or a vector.
-        scores: log-weights of the arcs, (num_arcs,), of one model or several; the cycle is a heavy
+        scores: log-weights of the arcs, (num_arcs,), of one model or several: the cycle is a heavy
             one of the model in which it is heaviest.
         states: the states of a strongly connected component, counted over the vector.
 
     >>> fsa = Fsa.from_str("0 1 3 0\\n1 1 4 0.5\\n1 2 -1 0\\n2")
-    >>> describe_cycle(fsa, [fsa.scores], torch.tensor([1]))
+    >>> describe_cycle(fsa, fsa.scores, torch.tensor([1]))
     'FSA 0 has the cycle of states 1 -> 1 (label 4; score 0.5)'
     """
-    score, arcs = -float("inf"), []
-    for model in scores:
+    arcs: list[int] = []
+    score = -float("inf")
+    for model in [scores] if isinstance(scores, Tensor) else scores:
         weights = model.detach().cpu().double()
         found = _cycle(fsas, weights, states.cpu())
         total = float(weights[torch.tensor(found)].sum())

@@ -212,3 +212,16 @@ def test_a_cycle_without_labels_can_be_summed_first():
     code = int(silent.nonzero()) + 1
     summed = decode(remove_epsilon(relabel(encoded, {code: 0}), LogSemiring()), table)
     assert_same_weights(pair_weights(epsnormalize(summed), 2), pair_weights(fst, 2))
+
+
+def test_ctrl_c_says_how_far_it_was(monkeypatch):
+    def interrupted(self):
+        if len(self.arcs) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(
+        "wfst_entropy.algorithms._pending_labels._Growing.check_limits", interrupted
+    )
+    fst = Fsa.from_str("0 1 1 1 0\n1 2 2 2 0\n2 3 -1 -1 0\n3", num_aux_labels=1)
+    with pytest.raises(KeyboardInterrupt, match="synchronize: interrupted, with 4 states and 3"):
+        synchronize(fst)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -106,7 +106,7 @@ class Explored(NamedTuple):
 def explore(
     operation: str,
     starts: Sequence[Hashable | None],
-    leaving: Callable[[Hashable], Iterable[Step]],
+    leaving: Callable[[Any], Iterable[Step]],
     max_states: int,
     max_arcs: int,
 ) -> Explored:
@@ -120,44 +120,64 @@ def explore(
 
     Raises:
       FsaRuntimeError: the result outgrows a limit.
+      KeyboardInterrupt: Ctrl-C; the message says how far the operation was.
     """
-    fsa_sizes: list[int] = []
-    state_sizes: list[int] = []
-    arcs: list[list[int]] = []
-    sources: list[tuple[int, ...]] = []
-    num_states = 0  # of the FSAs before
-    for number, start in enumerate(starts):
-        if start is None:
-            fsa_sizes.append(0)
-            continue
+    new = _Growing(operation, max_states, max_arcs)
+    try:
+        for start in starts:
+            if start is None:
+                new.fsa_sizes.append(0)
+            else:
+                new.grow(start, leaving)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"{operation}: interrupted, with {new.size()} so far") from None
+    table = torch.tensor(new.arcs, dtype=torch.int32).reshape(-1, 4)
+    shape = RaggedShape.from_sizes(torch.tensor(new.fsa_sizes, dtype=torch.int64)).compose(
+        RaggedShape.from_sizes(torch.tensor(new.state_sizes, dtype=torch.int64))
+    )
+    return Explored(_surgery.Result(shape, table[:, :3], ()), table[:, 3], new.sources)
+
+
+class _Growing:
+    """A vector that is being made, as lists."""
+
+    def __init__(self, operation: str, max_states: int, max_arcs: int) -> None:
+        self.operation, self.max_states, self.max_arcs = operation, max_states, max_arcs
+        self.num_states = 0
+        self.fsa_sizes: list[int] = []
+        self.state_sizes: list[int] = []
+        self.arcs: list[list[int]] = []
+        self.sources: list[tuple[int, ...]] = []
+
+    def size(self) -> str:
+        return f"{self.num_states} states and {len(self.arcs)} arcs"
+
+    def grow(self, start: Hashable, leaving: Callable[[Any], Iterable[Step]]) -> None:
+        """Adds one FSA."""
         numbers: dict[Hashable, int] = {start: 0}
-        queue, first_arc = [start], len(arcs)
+        queue, first_arc = [start], len(self.arcs)
+        self.num_states += 2  # the start and the final state
         for source, state in enumerate(queue):  # which grows meanwhile
-            before = len(arcs)
+            before = len(self.arcs)
             for step in leaving(state):
                 to = -1 if step.to is None else numbers.setdefault(step.to, len(numbers))
                 if to == len(queue):
                     queue.append(step.to)
-                arcs.append([source, to, step.label, step.output])
-                sources.append(step.sources)
-                # The final state is not in the queue.
-                if num_states + len(queue) >= max_states or len(arcs) > max_arcs:
-                    limit = f"max_arcs={max_arcs}"
-                    if len(arcs) <= max_arcs:
-                        limit = f"max_states={max_states}"
-                    raise FsaRuntimeError(
-                        f"{operation}: the result outgrows {limit}, with {num_states + len(queue)} "
-                        f"states and {len(arcs)} arcs so far, in FSA {number}; so many different "
-                        "labels are waiting. Raise the limit if it is meant to be so large."
-                    )
-            state_sizes.append(len(arcs) - before)
-        for arc in arcs[first_arc:]:
+                    self.num_states += 1
+                self.arcs.append([source, to, step.label, step.output])
+                self.sources.append(step.sources)
+                self.check_limits()
+            self.state_sizes.append(len(self.arcs) - before)
+        for arc in self.arcs[first_arc:]:
             arc[1] = len(queue) if arc[1] < 0 else arc[1]
-        state_sizes.append(0)
-        fsa_sizes.append(len(queue) + 1)
-        num_states += fsa_sizes[-1]
-    table = torch.tensor(arcs, dtype=torch.int32).reshape(-1, 4)
-    shape = RaggedShape.from_sizes(torch.tensor(fsa_sizes, dtype=torch.int64)).compose(
-        RaggedShape.from_sizes(torch.tensor(state_sizes, dtype=torch.int64))
-    )
-    return Explored(_surgery.Result(shape, table[:, :3], ()), table[:, 3], sources)
+        self.state_sizes.append(0)
+        self.fsa_sizes.append(len(queue) + 1)
+
+    def check_limits(self) -> None:
+        for name, count in (("max_states", self.num_states), ("max_arcs", len(self.arcs))):
+            if count > getattr(self, name):
+                raise FsaRuntimeError(
+                    f"{self.operation}: the result outgrows {name}={getattr(self, name)}, with "
+                    f"{self.size()} so far: many different labels wait to be read or written. "
+                    "Raise the limit if it is meant to be so large."
+                )

@@ -56,6 +56,7 @@ _STATES = Option("max-states", "max_states", int, 15_000_000, "Give up beyond.")
 
 VERBS = (
     Verb("arcsort", "Order the arcs of each state by label.", "arc_sort"),
+    Verb("arcsum", "Merge parallel arcs.", "arc_sum", options=(_LOG,)),
     Verb("closure", "Accept strings any number of times, one after the other.", "closure", options=(
         Option("type", "closure_type", str, "star", "star or plus."),)),
     Verb("compose", "Read what A reads, write what B makes of what A writes.", "compose", 2, (
@@ -66,6 +67,8 @@ VERBS = (
         _TROPICAL, _STATES)),
     Verb("difference", "Accept what A accepts and B does not.", "difference", 2),
     Verb("disambiguate", "One successful path for each string.", "disambiguate"),
+    Verb("epsnormalize", "Move input epsilons behind the input labels.", "epsnormalize",
+         options=(_STATES,)),
     Verb("intersect", "Accept what both accept.", "intersect", 2, (_STATES,)),
     Verb("invert", "Exchange input and output labels.", "invert"),
     Verb("minimize", "As few states as a deterministic graph can have.", "minimize", options=(
@@ -80,6 +83,8 @@ VERBS = (
     Verb("reverse", "Accept the reversed strings.", "reverse"),
     Verb("rmepsilon", "Remove arcs with label 0.", "remove_epsilon", options=(_TROPICAL, _STATES)),
     Verb("shortestpath", "The best path, as a graph.", "shortest_path"),
+    Verb("synchronize", "Put output labels next to input labels.", "synchronize", options=(
+        _STATES,)),
     Verb("topsort", "Number the states so that arcs go forward.", "top_sort"),
     Verb("union", "Accept what A or B accepts.", "union", 2),
 )  # fmt: skip

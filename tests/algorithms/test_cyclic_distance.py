@@ -102,7 +102,7 @@ def series(fsa: Fsa, semiring: Semiring, scores, rounds: int):
 
 
 @every
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_a_total_is_the_limit_of_the_sum_over_ever_longer_paths(semiring, seed):
     fsa = machine(seed)
     assert not fsa.properties.acyclic
@@ -143,7 +143,7 @@ def test_log_distances_are_rows_of_an_inverse(seed):
 
 @every
 def test_a_vector_is_its_members(semiring):
-    fsas = [machine(seed, num_states=3 + seed % 5) for seed in range(40, 48)]
+    fsas = [machine(seed, num_states=3 + seed % 5) for seed in range(40, 45)]
     fsas.insert(3, Fsa.from_arcs([], torch.zeros(0, dtype=torch.float64)))
     for function in (get_tot_scores, get_forward_scores, get_backward_scores):
         together = function(
@@ -185,7 +185,7 @@ def test_openfst_agrees(kind):
     pynini = pytest.importorskip("pynini")
     semiring = LogSemiring() if kind == "log" else TropicalSemiring()
     fsas = []
-    for seed in range(60):
+    for seed in range(40):
         rng = np.random.default_rng(seed)
         states, arcs = int(rng.integers(3, 9)), int(rng.integers(4, 22))
         cyclic = seed % 4 > 0

@@ -7,37 +7,41 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from fuzz_values import call, fsas, one_fsa, ragged_shapes, ragged_tensors
+from fuzz_examine import examine
+from fuzz_formats import READERS
+from fuzz_values import call, fsas, ragged_shapes, ragged_tensors
 from hypothesis import strategies as st
 
 import wfst_entropy.algorithms
 import wfst_entropy.fsa
+import wfst_entropy.inspection
 import wfst_entropy.topologies
 from wfst_entropy.algorithms import decode, encode
-from wfst_entropy.fsa import DenseFsaVec, Fsa, FsaError, RaggedShape, RaggedTensor, SymbolTable
+from wfst_entropy.fsa import DenseFsaVec, Fsa, FsaError, RaggedShape, RaggedTensor
 from wfst_entropy.losses import ctc_alignment, fsa_alignment, fsa_loss
 
 Target = Callable[[st.DataObject], None]
 
-# Exported, but with nothing to fuzz: what operations return.
-PLAIN_RESULTS = {"EncodeTable", "ExpectedEditCounts", "FrameEntropy"}
-
-
-def examine(result: Any) -> None:
-    """Graphs must keep the invariants, print, and be differentiable; lists are looked into."""
-    if isinstance(result, Fsa):
-        again = Fsa(result.shape, result.arcs, result.scores, **dict(result.attributes))
-        again[0].to_str() if again.num_axes == 3 and again.num_fsas else again.num_arcs
-        if result.scores.requires_grad:
-            result.scores.sum().backward(retain_graph=True)
-    elif isinstance(result, RaggedTensor):
-        RaggedTensor(result.shape, result.values)
-        assert result.tolist() is not None
-    elif isinstance(result, (tuple, list)):
-        for part in result:
-            examine(part)
-    elif isinstance(result, torch.Tensor) and result.requires_grad:
-        result.sum().backward(retain_graph=True)
+# Exported functions that have a target of their own, or write files.
+ELSEWHERE = {
+    "decode",
+    "from_k2_dict",
+    "from_kaldifst",
+    "from_openfst_bytes",
+    "from_openfst_file",
+    "load_k2",
+    "read_kaldi_lattices",
+    "save_k2",
+    "to_kaldifst",
+    "to_openfst_file",
+    "write_kaldi_lattices",
+}
+ROOMS = (
+    wfst_entropy.algorithms,
+    wfst_entropy.topologies,
+    wfst_entropy.inspection,
+    wfst_entropy.fsa,
+)
 
 
 def by_signature(function: Callable[..., Any]) -> Target:
@@ -56,91 +60,6 @@ def method(draw_self: st.SearchStrategy[Any], function: Callable[..., Any]) -> T
         examine(call(data, function, data.draw(draw_self, label="self")))
 
     return target
-
-
-# Text: half of the time anything over an alphabet of what parsers look at, else good text with
-# characters changed, doubled or lost.
-ALPHABET = "0123456789 -.+eEinfaNI\n\t#\\/[]x,<>\r\u00a0\u2028é\x00"
-
-
-@st.composite
-def damaged(draw: st.DrawFn, good: st.SearchStrategy[str]) -> str:
-    if draw(st.booleans()):
-        return draw(st.text(ALPHABET, max_size=60))
-    text = list(draw(good))
-    for _ in range(draw(st.integers(0, 4))):
-        if not text:
-            break
-        at = draw(st.integers(0, len(text) - 1))
-        change = draw(st.sampled_from(["drop", "double", "replace", "huge"]))
-        if change == "drop":
-            del text[at]
-        elif change == "double":
-            text.insert(at, text[at])
-        elif change == "huge":
-            text[at] = str(draw(st.sampled_from([2**31, -(2**31), 2**63, 10**400, "1e999"])))
-        else:
-            text[at] = draw(st.sampled_from(ALPHABET))
-    return "".join(text)
-
-
-@st.composite
-def fsa_texts(draw: st.DrawFn) -> str:
-    fsa = draw(fsas())
-    if fsa.num_axes == 3:
-        fsa = fsa[0] if fsa.num_fsas else draw(one_fsa())
-    try:
-        return fsa.to_str(openfst=draw(st.booleans()))
-    except FsaError:
-        return ""
-
-
-def parse_fsa(data: st.DataObject) -> None:
-    text = data.draw(damaged(fsa_texts()), label="text")
-    options = {
-        "acceptor": data.draw(st.sampled_from([None, True, False])),
-        "num_aux_labels": data.draw(st.sampled_from([None, 0, 1, 2, -1])),
-        "openfst": data.draw(st.booleans()),
-    }
-    try:
-        fsa = Fsa.from_str(text, **options)
-    except FsaError:
-        return
-    examine(fsa)
-    assert Fsa.from_str(fsa.to_str()).num_arcs == fsa.num_arcs
-
-
-def parse_symbols(data: st.DataObject) -> None:
-    good = st.lists(st.tuples(st.text("abéß #", max_size=3), st.integers(-1, 9)), max_size=5)
-    lines = good.map(lambda rows: "".join(f"{s} {i}\n" for s, i in rows))
-    try:
-        table = SymbolTable.from_str(data.draw(damaged(lines), label="text"))
-    except FsaError:
-        return
-    assert SymbolTable.from_str(table.to_str()).symbols == table.symbols
-
-
-def parse_ragged(data: st.DataObject) -> None:
-    text = data.draw(damaged(ragged_tensors().map(str)), label="text")
-    for parse in (RaggedTensor.from_str, RaggedShape.from_str):
-        try:
-            parse(text)
-        except FsaError:
-            continue
-
-
-def restore_fsa(data: st.DataObject) -> None:
-    """A dictionary with one part replaced."""
-    values = data.draw(fsas()).as_dict()
-    key = data.draw(st.sampled_from(sorted(values)), label="key")
-    values[key] = data.draw(
-        st.sampled_from([None, "x", -1, torch.zeros(3), torch.tensor([0, 5, 2]), [], {}]),
-        label="value",
-    )
-    try:
-        examine(Fsa.from_dict(values))
-    except FsaError:
-        return
 
 
 def make_ragged(data: st.DataObject) -> None:
@@ -201,13 +120,12 @@ def encoded(data: st.DataObject) -> None:
 
 
 def _exported() -> Iterator[tuple[str, Target]]:
-    for room in (wfst_entropy.algorithms, wfst_entropy.topologies, wfst_entropy.fsa):
+    for room in ROOMS:
         short = room.__name__.rsplit(".", 1)[1]
         for name in room.__all__:
             thing = getattr(room, name)
-            if name == "decode" or name in PLAIN_RESULTS or not inspect.isfunction(thing):
-                continue
-            yield f"{short}.{name}", by_signature(thing)
+            if inspect.isfunction(thing) and name not in ELSEWHERE:
+                yield f"{short}.{name}", by_signature(thing)
 
 
 def _methods(owner: type, draw_self: st.SearchStrategy[Any], leave: set[str]) -> Iterator[Any]:
@@ -221,10 +139,7 @@ def _methods(owner: type, draw_self: st.SearchStrategy[Any], leave: set[str]) ->
 
 
 TARGETS: dict[str, Target] = {
-    "text of graphs": parse_fsa,
-    "text of symbol tables": parse_symbols,
-    "text of ragged tensors": parse_ragged,
-    "Fsa.from_dict": restore_fsa,
+    **READERS,
     "Fsa.from_arcs": make_fsa,
     "RaggedShape()": make_ragged,
     "DenseFsaVec()": make_dense,

@@ -20,7 +20,14 @@ import torch
 from hypothesis import strategies as st
 
 import wfst_entropy.semirings as semirings
-from wfst_entropy.fsa import DenseFsaVec, Fsa, FsaError, RaggedShape, RaggedTensor
+from wfst_entropy.fsa import (
+    DenseFsaVec,
+    Fsa,
+    FsaError,
+    RaggedShape,
+    RaggedTensor,
+    SymbolTable,
+)
 
 SCORES = [0.0, -0.5, 1.0, -3.0, 20.0, -math.inf, -1e30, 1e-40, -1e5]
 STRANGE_SCORES = [*SCORES, math.inf, math.nan, 1e30]
@@ -159,6 +166,9 @@ BY_NAME: dict[str, st.SearchStrategy[Any]] = {
     "max_num_arcs": st.integers(-1, 40),
     "max_symbol": st.sampled_from([-1, 0, 1, 5, 50]),
     "max_token": st.sampled_from([-1, 0, 1, 5, 50]),
+    "num_paths": st.sampled_from([-1, 0, 1, 3, 20]),
+    "n": st.sampled_from([-1, 0, 1, 3, 20]),
+    "path": st.none(),
     "k": st.sampled_from([-1, 0, 1, 3, 20]),
     "scores": st.none(),
     "root": fsas(),
@@ -185,6 +195,9 @@ BY_TYPE: dict[str, st.SearchStrategy[Any]] = {
     "int": INTEGERS,
     "float": FLOATS,
     "str": NAMES,
+    "SymbolTable": st.sampled_from([SymbolTable(), SymbolTable.from_str("<eps> 0\na 1\né 3\n")]),
+    "tuple[str, str]": st.just(("a", "b")),
+    "Iterable[tuple[str, Fsa]]": st.lists(st.tuples(NAMES, fsas()), max_size=2),
     "Semiring": SEMIRINGS,
     "Sequences": label_lists(),
     "Sequence[int] | Sequences": label_lists(),

@@ -100,16 +100,16 @@ def intersect_dense(
     check_graph(a_fsas, b_fsas)
     limits = (output_beam, max_states, max_arcs)
     make = _native_lattice if can_run(b_fsas.scores) else _torch_lattice
-    shape, arcs, arc_map, frames = make(a_fsas, b_fsas, *limits)
-    sequence = shape.row_ids(1)[shape.row_ids(2)]
-    attributes = a_fsas.select_attributes(arc_map, arcs[:, 2])
+    shape, arcs, arc_map, frames, positions = make(a_fsas, b_fsas, *limits)
+    attributes = a_fsas.select_attributes(arc_map)
     if frame_idx_name is not None:
-        attributes[frame_idx_name] = frames.to(torch.int32)
+        attributes[frame_idx_name] = frames
     if seqframe_idx_name is not None:
         rows = all_sequences.lengths + 1
         first = (rows.cumsum(0) - rows) if chosen is None else (rows.cumsum(0) - rows)[chosen]
+        sequence = shape.row_ids(1)[shape.row_ids(2)]
         attributes[seqframe_idx_name] = (first[sequence] + frames).to(torch.int32)
-    scores = _lattice_scores(a_fsas, b_fsas, arc_map, sequence, frames)
+    scores = _lattice_scores(a_fsas, b_fsas, arc_map, positions)
     return a_fsas._like(shape, arcs, scores, attributes)
 
 
@@ -407,7 +407,8 @@ class _Structure(NamedTuple):
     shape: RaggedShape  # [sequence][state][arc]
     arcs: Tensor  # int32 (num_arcs, 3)
     arc_map: Tensor  # int64 (num_arcs,), arcs of the graphs
-    frames: Tensor  # int64 (num_arcs,), within the sequence
+    frames: Tensor  # int32 (num_arcs,), within the sequence
+    positions: Tensor  # int64 (num_arcs,), of the frame score in (N, T, C); -1: none
 
 
 def _native_lattice(
@@ -425,12 +426,12 @@ def _native_lattice(
         max_states=max_states,
         max_arcs=max_arcs,
     )
-    arc_map, frames, bad = result.maps
+    arc_map, frames, positions, bad = result.maps
     if bad.numel():
         s, t, symbol = bad.tolist()
         n, t = int(b_fsas.utterances[s]), int(b_fsas.start_frames[s]) + t
         raise bad_score("b_fsas", n, t, symbol, float(b_fsas.scores[n, t, symbol]))
-    return _Structure(result.shape, result.arcs, arc_map, frames.to(torch.int64))
+    return _Structure(result.shape, result.arcs, arc_map, frames, positions)
 
 
 def _torch_lattice(
@@ -474,20 +475,15 @@ def _assemble(pairing: _Pairing, frames: list[_Frame]) -> _Structure:
     )
     arcs = torch.stack([number[src] - first_state, number[dst] - first_state, label], dim=1)
     shape = RaggedShape.from_sizes(counts, torch.bincount(number[src], minlength=len(kept)))
-    return _Structure(shape, arcs.to(torch.int32), arc_map, t_of_arc)
+    dense = pairing.b_fsas
+    row = dense.utterances * dense.scores.shape[1] + dense.start_frames
+    position = (row[sequence] + t_of_arc) * dense.vocab_size + label
+    position = position.masked_fill(label < 0, -1)
+    return _Structure(shape, arcs.to(torch.int32), arc_map, t_of_arc.to(torch.int32), position)
 
 
-def _lattice_scores(
-    a_fsas: Fsa, b_fsas: DenseFsaVec, arc_map: Tensor, sequence: Tensor, frames: Tensor
-) -> Tensor:
+def _lattice_scores(a_fsas: Fsa, b_fsas: DenseFsaVec, arc_map: Tensor, positions: Tensor) -> Tensor:
     """Graph score plus frame score, differentiable in both."""
-    weights = select_scores(a_fsas.scores, arc_map)
-    if not b_fsas.scores.numel():
-        return weights + b_fsas.scores.new_zeros(len(arc_map))
-    labels = a_fsas.labels.to(torch.int64)[arc_map]
-    _, num_frames, num_symbols = b_fsas.scores.shape
-    first_row = b_fsas.utterances * num_frames + b_fsas.start_frames
-    at = (first_row[sequence] + frames) * num_symbols + labels
-    # plain numbers of a flat tensor: their gradient is an index_add, not a sort
-    read = b_fsas.scores.reshape(-1).index_select(0, at.masked_fill(labels < 0, 0))
-    return weights + torch.where(labels < 0, 0.0, read)
+    # by number in a flat tensor: the gradient is an index_add
+    read = select_scores(b_fsas.scores.reshape(-1), positions)
+    return select_scores(a_fsas.scores, arc_map) + read

@@ -21,6 +21,7 @@ struct Frame {
   std::vector<double> forward;   // best score from the start
   std::vector<double> backward;  // best score to the end
   std::vector<uint8_t> used;     // whether an arc of the lattice touches the pair
+  std::vector<int32_t> kept;     // the arcs of the lattice that leave its pairs, counted within the graph
 };
 
 struct BadScore {
@@ -43,7 +44,7 @@ class Lattice {
 
   // Follows all arcs with mass from the start, frame by frame. The counts go on from the sequences before.
   void expand(int64_t* num_states, int64_t* num_arcs) {
-    frames_.push_back({{0}, {0.0}, {}, {}});
+    frames_.push_back({{0}, {0.0}, {}, {}, {}});
     for (int64_t t = 0; t <= num_frames_; ++t) {
       const Frame& frame = frames_[t];
       Frame found;  // in the order in which pairs are met
@@ -75,63 +76,65 @@ class Lattice {
     check_size(*num_states, progress_.max_states(), "states", num_frames_);
   }
 
-  // Fills the best scores to the end and returns that of the start; a pair that no successful path passes has none.
-  double score_backward() {
+  // Finds the arcs on paths within the beam of the best one. A pair that no successful path passes has no best score
+  // to the end.
+  void prune(double output_beam) {
     for (Frame& frame : frames_) {
       frame.backward.assign(frame.states.size(), kNothing);
       frame.used.assign(frame.states.size(), 0);
     }
-    for (double& end : frames_.back().backward) end = 0.0;  // only the final state follows the last frame
+    Frame& end = frames_.back();  // only the final state follows the last frame
+    if (end.states.empty()) return;
+    end.backward[0] = 0.0;
+    const double best = end.forward[0];
+    // sums of the same path in another order differ by rounding, which must not cut the best path
+    const double threshold = best - output_beam - 1e-9 * std::fabs(best);
     for (int64_t t = num_frames_; t >= 0; --t) {
       Frame& frame = frames_[t];
-      const Frame& next = frames_[t + 1];
+      Frame& next = frames_[t + 1];
       enter(next);
       for (size_t i = 0; i < frame.states.size(); ++i) {
         for_each_arc(t, frame.states[i], [&](int64_t a, double score) {
-          if (score != kNothing)
-            frame.backward[i] = std::max(frame.backward[i], score + next.backward[slot_[graph_.arcs[a].dst]]);
+          if (score == kNothing) return;
+          const int32_t slot = slot_[graph_.arcs[a].dst];
+          const double onward = score + next.backward[slot];
+          frame.backward[i] = std::max(frame.backward[i], onward);
+          if (onward == kNothing || !(frame.forward[i] + onward >= threshold)) return;
+          frame.used[i] = next.used[slot] = 1;
+          frame.kept.push_back(static_cast<int32_t>(a - graph_.first_arc()));
         });
       }
       leave(next);
     }
-    return frames_[0].backward[0];
   }
 
-  // Writes the arcs on paths of at least the threshold, and the frame of each.
-  void write(double threshold, FsaVecBuilder& builder, std::vector<int32_t>* arc_frames) {
-    for (int64_t t = 0; t <= num_frames_; ++t) {
-      Frame& next = frames_[t + 1];
-      for_each_kept(t, threshold, [&](size_t i, int64_t a) {
-        frames_[t].used[i] = 1;
-        next.used[slot_[graph_.arcs[a].dst]] = 1;
-      });
-    }
-    int32_t first = 0;  // number of the frame's first state
+  // Writes these arcs, the frame of each, and where its score stands among all (N, T, C) scores (-1: nowhere).
+  void write(int64_t first_score, int64_t num_symbols, FsaVecBuilder& builder, std::vector<int32_t>* arc_frames,
+             std::vector<int64_t>* positions) {
+    int32_t count = 0;  // states with a number
+    for (const uint8_t used : frames_[0].used) count += used;
+    if (count == 0) return builder.end_empty_fsa();
     for (int64_t t = 0; t <= num_frames_; ++t) {
       const Frame& frame = frames_[t];
       const Frame& next = frames_[t + 1];
-      std::vector<int32_t> number(next.states.size(), -1);
-      int32_t count = first;
-      for (const uint8_t used : frame.used) count += used;
-      first = count;
       for (size_t i = 0; i < next.states.size(); ++i)
-        if (next.used[i]) number[i] = count++;
-      size_t begun = 0;  // states before this one have been written
-      const auto begin_up_to = [&](size_t end) {
-        for (; begun < end; ++begun)
-          if (frame.used[begun]) builder.begin_state();
-      };
-      for_each_kept(t, threshold, [&](size_t i, int64_t a) {
-        begin_up_to(i + 1);
-        builder.add_arc(number[slot_[graph_.arcs[a].dst]], graph_.arcs[a].label, a);
-        arc_frames->push_back(static_cast<int32_t>(t));
-      });
-      begin_up_to(frame.states.size());
+        if (next.used[i]) slot_[next.states[i]] = count++;
+      size_t arc = 0;
+      for (size_t i = 0; i < frame.states.size(); ++i) {
+        if (!frame.used[i]) continue;
+        builder.begin_state();
+        for (; arc < frame.kept.size(); ++arc) {
+          const int64_t a = graph_.first_arc() + frame.kept[arc];
+          const auto [src, dst, label] = graph_.arcs[a];
+          if (src != frame.states[i]) break;
+          builder.add_arc(slot_[dst], label, a);
+          arc_frames->push_back(static_cast<int32_t>(t));
+          positions->push_back(label < 0 ? -1 : first_score + t * num_symbols + label);
+        }
+      }
+      leave(next);
     }
-    if (first == 0)
-      builder.end_empty_fsa();
-    else
-      builder.end_fsa();
+    builder.end_fsa();
   }
 
  private:
@@ -146,23 +149,6 @@ class Lattice {
       const double score = without_mask(graph_.scores[a]);
       body(a, label < 0 ? score : score + without_mask(row[label]));
     }
-  }
-
-  // Calls body(position of the source in its frame, arc).
-  template <class Body>
-  void for_each_kept(int64_t t, double threshold, const Body& body) {
-    const Frame& frame = frames_[t];
-    const Frame& next = frames_[t + 1];
-    enter(next);
-    for (size_t i = 0; i < frame.states.size(); ++i) {
-      if (frame.backward[i] == kNothing) continue;
-      for_each_arc(t, frame.states[i], [&](int64_t a, double score) {
-        if (score == kNothing) return;
-        const double total = frame.forward[i] + score + next.backward[slot_[graph_.arcs[a].dst]];
-        if (total != kNothing && total >= threshold) body(i, a);
-      });
-    }
-    leave(next);
   }
 
   void enter(const Frame& frame) {
@@ -195,14 +181,14 @@ class Lattice {
   std::vector<int32_t> slot_;  // of states of one frame: their position in it
 };
 
-// Parts of the result: the lattices, the arc map into the graphs, the frame of each arc, and either nothing or sequence,
-// frame and symbol of a score that may not be used.
+// Parts of the result: the lattices, the arc map into the graphs, the frame of each arc, where its score stands among
+// all scores, and either nothing or sequence, frame and symbol of a score that may not be used.
 template <class T>
 nb::tuple intersect_dense_lattice(const FsaVecView& graphs, Progress& progress, const DenseVec<T>& dense,
                                   double output_beam) {
   FsaVecBuilder builder(progress, /*num_maps=*/1);
   std::vector<int32_t> arc_frames;
-  std::vector<int64_t> bad;
+  std::vector<int64_t> positions, bad;
   {
     nb::gil_scoped_release released;
     int64_t num_states = 0, num_arcs = 0;
@@ -219,13 +205,12 @@ nb::tuple intersect_dense_lattice(const FsaVecView& graphs, Progress& progress, 
         bad = {score.sequence, score.frame, score.symbol};
         break;
       }
-      const double best = lattice.score_backward();
-      // sums of the same path in another order differ by rounding, which must not cut the best path
-      const double threshold = best == kNothing ? best : best - output_beam - 1e-9 * std::fabs(best);
-      lattice.write(threshold, builder, &arc_frames);
+      lattice.prune(output_beam);
+      const int64_t first_row = dense.utterances[s] * dense.num_frames + dense.start_frames[s];
+      lattice.write(first_row * dense.num_symbols, dense.num_symbols, builder, &arc_frames, &positions);
     }
   }
-  return result(std::move(builder), std::move(arc_frames), std::move(bad));
+  return result(std::move(builder), std::move(arc_frames), std::move(positions), std::move(bad));
 }
 
 }  // namespace

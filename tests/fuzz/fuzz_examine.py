@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import torch
 
-from wfst_entropy.fsa import Fsa, RaggedTensor
+from wfst_entropy.fsa import Fsa, FsaError, RaggedTensor
 
 
 def examine(result: Any) -> None:
@@ -14,13 +15,20 @@ def examine(result: Any) -> None:
     if isinstance(result, Fsa):
         again = Fsa(result.shape, result.arcs, result.scores, **dict(result.attributes))
         again[0].to_str() if again.num_axes == 3 and again.num_fsas else again.num_arcs
-        if result.scores.requires_grad:
-            result.scores.sum().backward(retain_graph=True)
+        differentiate(result.scores)
     elif isinstance(result, RaggedTensor):
         RaggedTensor(result.shape, result.values)
         assert result.tolist() is not None
     elif isinstance(result, (tuple, list)):
         for part in result:
             examine(part)
-    elif isinstance(result, torch.Tensor) and result.requires_grad:
+    elif isinstance(result, torch.Tensor):
+        differentiate(result)
+
+
+def differentiate(result: torch.Tensor) -> None:
+    """A gradient may be refused, by name: a sum over cycles that float64 cannot tell."""
+    if not result.requires_grad:
+        return
+    with contextlib.suppress(FsaError):
         result.sum().backward(retain_graph=True)

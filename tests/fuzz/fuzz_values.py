@@ -167,6 +167,8 @@ BY_NAME: dict[str, st.SearchStrategy[Any]] = {
     "max_symbol": st.sampled_from([-1, 0, 1, 5, 50]),
     "max_token": st.sampled_from([-1, 0, 1, 5, 50]),
     "num_paths": st.sampled_from([-1, 0, 1, 3, 20]),
+    "npath": st.sampled_from([-1, 0, 1, 20]),
+    "sizes": st.sampled_from([-1, 0, 1, 2, 5]),
     "n": st.sampled_from([-1, 0, 1, 3, 20]),
     "path": st.none(),
     "k": st.sampled_from([-1, 0, 1, 3, 20]),

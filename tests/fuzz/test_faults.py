@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from wfst_entropy.algorithms import intersect_dense_tot_scores
-from wfst_entropy.fsa import DenseFsaVec, Fsa, RaggedShape, RaggedTensor
+from wfst_entropy import _native
+from wfst_entropy.algorithms import get_tot_scores, intersect_dense_tot_scores
+from wfst_entropy.fsa import DenseFsaVec, Fsa, RaggedShape, RaggedTensor, load_k2, save_k2
 from wfst_entropy.fsa.errors import (
     FsaFormatError,
     FsaIndexError,
@@ -36,6 +37,31 @@ def test_an_initial_value_that_integers_cannot_hold():
     ragged = RaggedTensor.from_lists([[1], [2, 3]], dtype=torch.int32)
     with pytest.raises(FsaValueError, match=r"initial_value: .* can hold, got 1e\+30"):
         ragged.sum(1e30)
+
+
+def test_a_padding_value_that_integers_cannot_hold():
+    ragged = RaggedTensor.from_lists([[1], [2, 3]], dtype=torch.int32)
+    with pytest.raises(FsaValueError, match=r"padding_value: .* can hold, got 1e\+30"):
+        ragged.pad("constant", 1e30)
+
+
+def test_a_k2_file_with_a_damaged_name(tmp_path):
+    save_k2(LOOP, tmp_path / "graph.pt")
+    content = (tmp_path / "graph.pt").read_bytes()
+    name = content.index(b"arcs", content.index(b"PK"))
+    (tmp_path / "graph.pt").write_bytes(content[:name] + b"\x86\xff" + content[name + 2 :])
+    with pytest.raises(FsaFormatError, match=r"is not a file of torch\.save, or holds") as caught:
+        load_k2(tmp_path / "graph.pt")
+    assert isinstance(caught.value.__cause__, UnicodeDecodeError)
+
+
+@pytest.mark.skipif(not _native.is_available(), reason=_native.why_not())
+def test_a_cycle_that_rounding_takes_for_divergent():
+    # the kernel of the gradient once read beyond its tables here
+    scores = torch.tensor([-1e-40, -1e-40, -0.5], dtype=torch.float64).requires_grad_()
+    fsa = Fsa.from_arcs([(0, 1, 1), (1, 0, 1), (1, 2, -1)], scores)
+    with pytest.raises(FsaValueError, match="a cycle through state"):
+        get_tot_scores(fsa).sum().backward()
 
 
 def test_rows_that_are_not_there():

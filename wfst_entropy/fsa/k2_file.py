@@ -56,7 +56,7 @@ def load_k2(path: str | os.PathLike[str]) -> Fsa:
     torch.serialization.add_safe_globals(_STAND_INS)
     try:
         values = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except (pickle.UnpicklingError, RuntimeError, EOFError, UnicodeDecodeError) as error:
         # torch's own message would advise to run whatever the file holds.
         problem = str(error).rpartition("WeightsUnpickler error:")[2].strip().partition("\n")[0]
         raise FsaFormatError(

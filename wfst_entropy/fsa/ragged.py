@@ -358,7 +358,8 @@ class RaggedTensor:
           pad_left: fill rows at their beginning instead of their end.
 
         Raises:
-          FsaValueError: there are more than two axes, or another mode.
+          FsaValueError: there are more than two axes, another mode, or a `padding_value` that the
+            dtype cannot hold.
 
         Example:
           >>> RaggedTensor.from_lists([[1, 2], [], [3]]).pad("constant", -1).tolist()

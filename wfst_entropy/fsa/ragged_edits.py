@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from wfst_entropy.fsa.errors import FsaIndexError, FsaValueError
-from wfst_entropy.fsa.ragged_reductions import last_row_ids
+from wfst_entropy.fsa.ragged_reductions import check_fits, last_row_ids
 from wfst_entropy.fsa.ragged_shape import RaggedShape, sizes_to_splits
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def pad(ragged: RaggedTensor, mode: str, padding_value: float, pad_left: bool) -
         )
     if mode not in ("constant", "replicate"):
         raise FsaValueError(f"mode: must be 'constant' or 'replicate', got {mode!r}.")
+    check_fits("padding_value", padding_value, ragged.dtype)
     splits = ragged.shape.row_splits(1)
     sizes = (splits[1:] - splits[:-1])[:, None]
     width = ragged.shape.max_size(1)

@@ -92,13 +92,21 @@ def check_floating(ragged: RaggedTensor, operation: str) -> None:
         raise FsaTypeError(f"{operation}: needs floating-point values, got {ragged.dtype}.")
 
 
+def check_fits(name: str, value: float, dtype: torch.dtype) -> None:
+    """Checks a number that is to stand among values.
+
+    Raises:
+      FsaValueError: the dtype is one of integers and cannot hold it.
+    """
+    if dtype.is_floating_point:
+        return
+    limits = torch.iinfo(dtype)
+    if not limits.min <= value <= limits.max:
+        raise FsaValueError(f"{name}: must be a number that {dtype} can hold, got {value}.")
+
+
 def _filled(ragged: RaggedTensor, fill: float) -> Tensor:
-    if not ragged.dtype.is_floating_point:
-        limits = torch.iinfo(ragged.dtype)
-        if not limits.min <= fill <= limits.max:
-            raise FsaValueError(
-                f"initial_value: must be a number that {ragged.dtype} can hold, got {fill}."
-            )
+    check_fits("initial_value", fill, ragged.dtype)
     rows = ragged.shape.tot_size(ragged.num_axes - 2)
     return torch.full((rows,), fill, dtype=ragged.dtype, device=ragged.device)
 

@@ -61,7 +61,7 @@ WFST_TARGET Range<T> range_of(int64_t n, const T* x) {
   for (int64_t i = 0; i < n; i += Pack<T>::kSize) {
     const V v = load<T>(x + i);
     top = larger(top, v);
-    bottom = (v >= lowest) & (v < bottom) ? v : bottom;
+    bottom = ((v >= lowest) & (v < bottom)) ? v : bottom;
   }
   const T best = largest_of<T>(top), worst = -largest_of<T>(V(-bottom));
   if (worst > best) return {T(0), false};  // no score is used

@@ -112,6 +112,23 @@ def test_labels_changed_in_place_are_refused(fork: k2.Fsa):
     assert k2.arc_sort(fork).labels.tolist() == [6, 9, -1, -1]
 
 
+def test_labels_changed_in_place_with_the_properties_forgotten(fork: k2.Fsa):
+    assert fork.get_tot_scores(True, True) is not None and fork.properties
+    fork.labels[0] = 0
+    fork.__dict__["_properties"] = None
+    assert fork.core.arcs[:, 2].tolist() == [0, 6, -1, -1]
+    assert not fork.properties & k2.fsa_properties.EPSILON_FREE
+    fork.labels[3] = 7
+    fork.__dict__["_properties"] = None
+    with pytest.raises(FsaValueError, match=r"arc 3 .* goes into the final state"):
+        k2.connect(fork)
+
+
+def test_files_of_k2_hold_a_count_of_changes(fork: k2.Fsa):
+    again = k2.Fsa.from_dict({**fork.as_dict(), "labels_version": 3})
+    assert not hasattr(again, "labels_version") and again.properties == fork.properties
+
+
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [

@@ -351,3 +351,14 @@ def test_shapes_from_splits_and_ids():
     ):
         with pytest.raises(FsaValueError, match=message):
             k2r.create_ragged_shape2(*args)
+
+
+def test_values_of_a_tensor_with_strides_are_copied():
+    table = torch.arange(12, dtype=torch.int32).reshape(2, 6)
+    every_second = table[:, ::2]
+    ragged = RaggedTensor(every_second)
+    every_second[0, 0] = -5
+    assert ragged.tolist() == [[0, 2, 4], [6, 8, 10]] and ragged.values.is_contiguous()
+    shared = RaggedTensor(table)
+    table[0, 1] = 9
+    assert shared.values[1] == 9

@@ -8,19 +8,19 @@ table of arcs, and makes the other kind, `core`, when an operation needs it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from wfst_entropy.compat.k2 import autograd_utils, fsa_properties, fsa_text
+from wfst_entropy.compat.k2.fsa_attributes import FsaAttributes
 from wfst_entropy.compat.k2.fsa_scores import FsaScores
 from wfst_entropy.compat.k2.fsa_tensor import fix_final_labels, fsa_from_tensor, fsa_to_tensor
 from wfst_entropy.compat.k2.ragged import RaggedTensor, core_ragged, k2_ragged
 from wfst_entropy.compat.k2.ragged_arc import RaggedArc, as_int
 from wfst_entropy.fsa import Fsa as CoreFsa
-from wfst_entropy.fsa import RaggedShape as CoreShape
 from wfst_entropy.fsa import RaggedTensor as CoreRagged
 from wfst_entropy.fsa.errors import (
     FsaAttributeError,
@@ -35,7 +35,7 @@ _OWN = ("arcs", "_tensor_attr", "_non_tensor_attr", "_cache", "_properties", "_l
 _OF_SCORES = re.compile("score|arc_cdf|arc_post|entering_arcs")
 
 
-class Fsa(FsaScores):
+class Fsa(FsaAttributes, FsaScores):
     """One FSA `[state][arc]`, or a vector of them `[fsa][state][arc]`, with k2's methods.
 
     Any other attribute may be set: a tensor or a `RaggedTensor` has one entry per arc and follows
@@ -191,71 +191,6 @@ class Fsa(FsaScores):
                 return
         raise FsaAttributeError(f"No such attribute in Fsa: {name}")
 
-    def named_tensor_attr(
-        self, include_scores: bool = True
-    ) -> Iterator[tuple[str, Tensor | RaggedTensor]]:
-        """Names and values of attributes with one entry per arc, without `labels`."""
-        hidden = ("labels",) if include_scores else ("labels", "scores")
-        return ((name, v) for name, v in self._tensor_attr.items() if name not in hidden)
-
-    def named_non_tensor_attr(self) -> Iterator[tuple[str, Any]]:
-        """Names and values of all other attributes."""
-        return iter(self._non_tensor_attr.items())
-
-    def get_filler(self, attribute_name: str) -> int | float:
-        """What means "nothing" in an attribute: `fsa.<name>_filler`, 0 if that is not set.
-
-        Raises:
-          FsaValueError: a filler other than 0 is set for `aux_labels`.
-        """
-        filler = getattr(self, attribute_name + "_filler", 0)
-        if attribute_name == "aux_labels" and filler != 0:
-            raise FsaValueError(f"aux_labels_filler: only 0 is possible, got {filler}.")
-        return filler
-
-    def rename_tensor_attribute_(self, src_name: str, dest_name: str) -> Fsa:
-        """Renames a per-arc attribute, and the others whose names begin with `src_name`, in place.
-
-        `labels` and `scores` may be given for either name; as the source they stay.
-
-        Raises:
-          FsaValueError: there is no such attribute, or the names are equal.
-        """
-        if src_name == dest_name or src_name not in self._tensor_attr:
-            raise FsaValueError(
-                f"rename_tensor_attribute_: {src_name!r} to {dest_name!r}: needs two names, the "
-                f"first one of {', '.join(self._tensor_attr)}."
-            )
-        value = self._tensor_attr[src_name]
-        keep = src_name in ("labels", "scores")
-        setattr(self, dest_name, value.clone() if src_name == "labels" else value)
-        if not keep:
-            del self._tensor_attr[src_name]
-        others = self._non_tensor_attr
-        moved = {n: v for n, v in others.items() if n.startswith(src_name)}
-        for name in [n for n in others if n.startswith((src_name, dest_name))]:
-            del others[name]
-        others.update({dest_name + n[len(src_name) :]: v for n, v in moved.items()})
-        return self
-
-    def convert_attr_to_ragged_(self, name: str, remove_eps: bool = True) -> Fsa:
-        """Makes a 1-D int32 attribute ragged, one number in each list, in place.
-
-        Args:
-          name: of the attribute.
-          remove_eps: zeros become empty lists.
-
-        Raises:
-          FsaTypeError: it is no 1-D int32 tensor.
-        """
-        value = getattr(self, name)
-        if not isinstance(value, Tensor) or value.dim() != 1 or value.dtype != torch.int32:
-            raise FsaTypeError(f"fsa.{name}: must be a 1-D int32 tensor to become ragged.")
-        splits = torch.arange(value.numel() + 1, device=value.device)
-        lists = k2_ragged(CoreRagged(CoreShape(splits), value.contiguous()))
-        setattr(self, name, lists.remove_values_eq(0) if remove_eps else lists)
-        return self
-
     # --- what it is -----------------------------------------------------------------------------
 
     @property
@@ -292,12 +227,17 @@ class Fsa(FsaScores):
         return self._properties
 
     def _check_labels(self) -> None:
-        if self.labels._version != self._labels_version:
-            raise FsaRuntimeError(
-                "fsa.labels was changed in place, as by fsa.labels[i] = x, which leaves the "
-                "properties of the FSA behind; use: labels = fsa.labels.clone(); labels[i] = x; "
-                "fsa.labels = labels"
-            )
+        if self.labels._version == self._labels_version:
+            return
+        if self._properties is None:
+            # After fsa.labels[i] = x, k2's users say fsa.__dict__["_properties"] = None.
+            self._set_labels(self.labels)
+            return
+        raise FsaRuntimeError(
+            "fsa.labels was changed in place, as by fsa.labels[i] = x, which leaves the "
+            "properties of the FSA behind; use: labels = fsa.labels.clone(); labels[i] = x; "
+            "fsa.labels = labels"
+        )
 
     @property
     def properties_str(self) -> str:
@@ -386,25 +326,6 @@ class Fsa(FsaScores):
             setattr(ans, name, value)
         autograd_utils.phantom_set_scores_to(ans, self.scores[begin:end])
         return ans
-
-    def invert_(self) -> Fsa:
-        """Swaps `labels` and `aux_labels`, and their symbol tables, in place.
-
-        Raises:
-          FsaRuntimeError: there are no `aux_labels`, or they are ragged; `k2.invert` takes those.
-        """
-        if not isinstance(getattr(self, "aux_labels", None), Tensor):
-            raise FsaRuntimeError(
-                "invert_: needs aux_labels that are a tensor; k2.invert(fsa) takes ragged ones."
-            )
-        self.rename_tensor_attribute_("labels", "__temp")
-        self.rename_tensor_attribute_("aux_labels", "labels")
-        self.rename_tensor_attribute_("__temp", "aux_labels")
-        return self
-
-    def invert(self) -> Fsa:
-        """A copy with `labels` and `aux_labels` swapped; see `invert_`."""
-        return self.clone().invert_()
 
     def set_scores_stochastic_(self, scores: Tensor) -> None:
         """Sets the scores to `scores`, normalised so that each state's arcs sum to one in exp.
@@ -513,7 +434,8 @@ class Fsa(FsaScores):
         """The inverse of `as_dict`."""
         ans = cls(dict_in["arcs"], aux_labels=dict_in.get("aux_labels"))
         for name, value in dict_in.items():
-            if name not in ("arcs", "aux_labels"):
+            # k2 keeps its count of changes of the labels among the attributes, and so in files.
+            if name not in ("arcs", "aux_labels", "labels_version"):
                 setattr(ans, name, value)
         return ans
 

@@ -64,7 +64,7 @@ class RaggedTensor:
         if isinstance(dtype, Tensor) or (dtype is not None and dtype not in _DTYPES):
             raise FsaTypeError(f"dtype: must be one of {_DTYPES}, got {dtype!r}.")
         if isinstance(source, Tensor):
-            self._core = CoreTensor.from_tensor(_check_dtype(source))
+            self._core = CoreTensor.from_tensor(_check_dtype(source).contiguous())
         elif isinstance(source, str):
             self._core = _narrow(CoreTensor.from_str(source, dtype, device))
         elif isinstance(source, (list, tuple)):

@@ -18,21 +18,17 @@ from wfst_entropy import FsaError, LogSemiring, TropicalSemiring
 pynini = pytest.importorskip("pynini")
 
 SEMIRINGS = {"tropical": TropicalSemiring(), "log": LogSemiring()}
+LONGEST = 6
 EXACT, OPENFST = 1e-5, 2e-3  # OpenFst rounds residual weights to multiples of 1/1024
-LIMIT = 300  # states of a determinised machine of at most 7 states
+LIMIT = 100  # states of a determinised machine of at most 7 states
 COUNTS = [pytest.param(30), pytest.param(1000, marks=pytest.mark.slow)]
-
-
-def longest(num_labels):
-    """About 100 to 300 strings."""
-    return 6 if num_labels == 2 else 4
 
 
 def machines(count, semiring="tropical", epsilons=True):
     """Random machines with the number of their labels; OpenFst's twin has the same arcs."""
     rng = np.random.default_rng(7)
     for i in range(count):
-        num_labels = 2 + 2 * (i // 2 % 2)
+        num_labels = 2 + i // 2 % 2
         machine = random_machine(
             rng,
             num_states=int(rng.integers(2, 8)),
@@ -46,11 +42,10 @@ def machines(count, semiring="tropical", epsilons=True):
 
 
 def check(ours, theirs, operand, semiring, num_labels):
-    length = longest(num_labels)
-    weights = string_weights(ours, length, semiring, num_labels)
-    expected = string_weights(operand, length, semiring, num_labels)
+    weights = string_weights(ours, LONGEST, semiring, num_labels)
+    expected = string_weights(operand, LONGEST, semiring, num_labels)
     assert_same_weights(weights, expected, EXACT)
-    assert_same_weights(weights, string_weights(theirs, length, semiring, num_labels), OPENFST)
+    assert_same_weights(weights, string_weights(theirs, LONGEST, semiring, num_labels), OPENFST)
     return len(expected)
 
 
@@ -105,7 +100,7 @@ def num_futures(fsa, semiring, num_labels):
         moved = we.Fsa.from_arcs(
             [arc[:3] for arc in arcs], fsa.scores[[arc[3] for arc in arcs]], fsa.num_states
         )
-        weights = string_weights(moved, longest(num_labels), semiring, num_labels)
+        weights = string_weights(moved, LONGEST, semiring, num_labels)
         best = max(weights.values())
         futures.add(tuple(sorted((s, round(w - best, 3)) for s, w in weights.items())))
     return len(futures) + 1
@@ -154,11 +149,13 @@ def test_disambiguate(count):
             continue
         ended += 1
         twin = to_pynini(machine, "tropical").connect()
-        theirs = twin if determinized(machine, "tropical") is None else pynini.disambiguate(twin)
+        # OpenFst ends on fewer cyclic machines (not on one of ours that has 45 states at the end).
+        small = ours.num_states <= 30 and determinized(machine, "tropical") is not None
+        theirs = pynini.disambiguate(twin) if small else twin
         check(ours, from_pynini(theirs), machine, "tropical", num_labels)
         # One path for each string: the sum over its paths is the best of them.
         even = ours.with_scores(ours.scores.new_full((ours.num_arcs,), -5.0))
-        sums, bests = (string_weights(even, longest(num_labels), s, num_labels) for s in SEMIRINGS)
+        sums, bests = (string_weights(even, LONGEST, s, num_labels) for s in SEMIRINGS)
         assert_same_weights(sums, bests, 1e-9)
     assert ended > 0.8 * count
 
@@ -211,7 +208,7 @@ def test_shortest_path_and_n_shortest_paths(count):
         (paths,) = we.n_shortest_paths(machine, 5, unique=True).tolist()
         strings = [tuple(x for x in machine.labels[path].tolist() if x > 0) for path in paths]
         scores = [float(machine.scores[path].sum()) for path in paths]
-        weights = string_weights(machine, longest(num_labels), "tropical", num_labels)
+        weights = string_weights(machine, LONGEST, "tropical", num_labels)
         best_first = sorted(weights.values(), reverse=True)
         assert len(set(strings)) == len(strings)
         assert scores == pytest.approx([weights.get(s, w) for s, w in zip(strings, scores)])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Literal, overload
 
+from torch import Tensor
+
 from wfst_entropy.algorithms import _surgery
 from wfst_entropy.algorithms._arc_symbols import arc_symbols
 from wfst_entropy.algorithms._linearised import linearised
@@ -70,8 +72,10 @@ def determinize(
     the same labels with different scores (it lacks the twins property), the sets never end, and a
     limit stops them: the message says which string and which two states.
 
-    Gradients are exact, in both semirings, for the scores that the arcs have; they can be taken
-    once.  Where residuals coincide by chance they belong to the paths found first.
+    Gradients are exact in both semirings, and can be taken once.  Where a set is met again with the
+    same residuals by other paths, as on cycles, a single score has no derivative (in the least
+    change of the old scores the two would be different states), but the total of all paths has, and
+    the gradient is such that those of `get_tot_scores` and what is made of it are right.
 
     Args:
       fsa: an FSA or a vector of them, cyclic or not.
@@ -84,7 +88,8 @@ def determinize(
       delta: residuals closer than about this, in nats, count as equal.
       ret_arc_map: whether to return, too, the lists of old arcs: ragged int64, one list for each
         new arc.
-      max_states, max_arcs: limits of the result.
+      max_states, max_arcs: limits of the result; the lists together may have a quarter of
+        `max_arcs`.
 
     Raises:
       FsaRuntimeError: the result outgrows a limit; the message names the likely cause.
@@ -111,11 +116,15 @@ def determinize(
     if not isinstance(fsa, Fsa):
         raise FsaTypeError(f"determinize: needs an Fsa, got {type(fsa).__name__}.")
     symbols = arc_symbols(fsa)
+    # Without anything to follow them, lists are not made: they can be long.
+    lists = ret_arc_map or any(
+        isinstance(v, (Tensor, RaggedTensor)) for v in fsa.attributes.values()
+    )
     result = _surgery.run(
         "determinize",
         fsa,
         scores=True,
-        parameters=(log, pushing, float(delta), symbols.data_ptr(), fsa.requires_grad),
+        parameters=(log, pushing, float(delta), symbols.data_ptr(), lists, fsa.requires_grad),
         max_states=max_states,
         max_arcs=max_arcs,
     )

@@ -10,13 +10,18 @@
 #include <cstdlib>
 #include <unordered_map>
 
+#include "best_search.h"
 #include "jacobian.h"
+#include "log_closure.h"
 #include "surgery.h"
 #include "trace_tree.h"
 #include "trimmed_fsa.h"
 
 namespace wfst_entropy {
 namespace {
+
+// Where paths stay ambiguous for long, each way out of them tells all their arcs: so the limit covers the lists too.
+constexpr int64_t kListsPerArc = 4;
 
 // What a state of the result gives away early of the weights that its paths have still to come.
 enum class Pushing { kNone = 0, kTropical = 1, kLog = 2 };
@@ -26,6 +31,7 @@ struct Options {
   Pushing pushing;
   double delta;            // residual weights are rounded to multiples of it
   const int64_t* symbols;  // per arc, an id of all attributes that become lists; 0 for nothing
+  bool lists;              // whether the old arcs of each new one are wanted
   bool derivatives;
 };
 
@@ -117,6 +123,7 @@ class Determinizer {
     write(subsets_[source].base, next.base);
 
     const bool final = label == kFinalLabel;
+    if (options_.derivatives && !final) append(derivative, 1, correction(next));
     const int32_t target = final ? -1 : find_or_add(std::move(next), mark);
     const Subset& from = subsets_[source];
     score -= from.potential;
@@ -218,24 +225,84 @@ class Determinizer {
 
   // The new arc takes along the arcs that all paths of the next subset have in common.
   void write(TraceTree::Node from, TraceTree::Node to) {
-    for (int64_t a : tree_.arcs(from, to)) out_.map_arcs.push_back(fsa_.arcs[a].number);
+    if (options_.lists) {
+      for (int64_t a : tree_.arcs(from, to)) out_.map_arcs.push_back(fsa_.arcs[a].number);
+      const auto size = static_cast<int64_t>(out_.map_arcs.size());
+      if (size > progress_.max_arcs() / kListsPerArc) {
+        throw LimitError(progress_.operation() + ": the lists of old arcs that new ones stand for outgrow max_arcs/" +
+                         std::to_string(kListsPerArc) + ", with " + std::to_string(subsets_.size()) + " states and " +
+                         std::to_string(size) + " old arcs so far.");
+      }
+    }
     out_.map_splits.push_back(static_cast<int64_t>(out_.map_arcs.size()));
   }
 
-  // The number of the state that the subset is; `mark` is the size that the tree had before it.
-  int32_t find_or_add(Subset&& subset, size_t mark) {
-    const uint64_t hash = hash_of(subset);
-    const auto [begin, end] = known_.equal_range(hash);
+  // The number of the state that the subset is already, or -1.
+  int32_t find(const Subset& subset) const {
+    const auto [begin, end] = known_.equal_range(hash_of(subset));
     for (auto it = begin; it != end; ++it) {
-      if (!same(subsets_[it->second], subset)) continue;
-      tree_.shrink(mark);
-      return it->second;
+      if (same(subsets_[it->second], subset)) return it->second;
     }
+    return -1;
+  }
+
+  // As find(), but a new state if there is none. `mark` is the size that the tree had before the subset was made.
+  int32_t find_or_add(Subset&& subset, size_t mark) {
+    const int32_t known = find(subset);
+    if (known >= 0) {
+      tree_.shrink(mark);
+      return known;
+    }
+    const uint64_t hash = hash_of(subset);
     const auto number = static_cast<int32_t>(subsets_.size());
     progress_.grow(states_before_ + number + 2, out_.builder.num_arcs() + 1);
     known_.emplace(hash, number);
     subsets_.push_back(std::move(subset));
     return number;
+  }
+
+  // Where a subset is met again, as on cycles, its residuals have the same values but not the same derivatives as when
+  // it was first met, and it is the first ones that later arcs count with. The difference goes on the arc that leads
+  // there: that of each element by its share in the paths that go on from the subset, so that the derivative of the
+  // total of all paths is right.
+  SparseRow correction(const Subset& subset) {
+    const int32_t number = find(subset);
+    SparseRow row;
+    if (number < 0) return row;
+    if (onward_.empty()) onward_ = onward_weights();
+    const std::vector<Element>& elements = subset.elements;
+    std::vector<double> weight;
+    for (const Element& e : elements) weight.push_back(e.residual + onward_[e.state]);
+    const size_t best = std::max_element(weight.begin(), weight.end()) - weight.begin();
+    double sum = 0;
+    for (double w : weight) sum += std::exp(w - weight[best]);
+    for (size_t e = 0; e < elements.size(); ++e) {
+      const double share = options_.log ? std::exp(weight[e] - weight[best]) / sum : (e == best ? 1 : 0);
+      append(row, share, elements[e].derivative);
+      append(row, -share, subsets_[number].elements[e].derivative);
+    }
+    sort_and_add(row);
+    return row;
+  }
+
+  // From each state, the total of the paths to the final one. If it does not exist, because cycles have a gain, then
+  // the total whose derivative is wanted does not either, and the shares are those of the paths so far.
+  std::vector<double> onward_weights() const {
+    std::vector<double> onward(fsa_.num_states(), 0);
+    const Links links = make_links(fsa_, Direction::kBackward, [](const TrimmedArc&) { return true; });
+    try {
+      if (options_.log) {
+        LogClosure closure(fsa_, links, progress_);
+        for (const auto& [state, weight] : closure.row(fsa_.final_state())) onward[state] = weight;
+      } else {
+        BestSearch search(fsa_, links, progress_);
+        search.run(fsa_.final_state());
+        for (int32_t s = 0; s < fsa_.num_states(); ++s) onward[s] = search.distance(s);
+      }
+    } catch (const CycleError&) {
+      std::fill(onward.begin(), onward.end(), 0);
+    }
+    return onward;
   }
 
   int64_t rounded(double residual) const {
@@ -291,22 +358,56 @@ class Determinizer {
     for (size_t i = std::min(kShown, labels.size()); i > 0; --i) text += " " + std::to_string(labels[i - 1]);
     text += " (" + std::to_string(labels.size()) + " labels)";
     if (last.elements.size() < 2) {
-      return text + " leads to one state alone: the result may just be large. Raise max_states, or prune() first.";
+      return text + " of FSA " + std::to_string(fsa_.fsa) +
+             " leads to one state alone: the result may just be large. Raise max_states, or prune() first.";
     }
     const auto [low, high] = std::minmax_element(
         last.elements.begin(), last.elements.end(),
         [](const Element& a, const Element& b) { return a.residual < b.residual; });
-    text += " of FSA " + std::to_string(fsa_.fsa) + " leads to state " + std::to_string(fsa_.original[low->state]) +
-            " and, by " + std::to_string(high->residual - low->residual) + " better, to state " +
-            std::to_string(fsa_.original[high->state]) + ", " + std::to_string(last.elements.size()) +
-            " states in all";
-    const int64_t pending = tree_.num_written(last.base, low->trace) + tree_.num_written(last.base, high->trace);
-    if (pending > 0) text += ", with " + std::to_string(pending) + " attributes that differ still to be written";
+    text += " of FSA " + std::to_string(fsa_.fsa) + " leads to " + std::to_string(last.elements.size()) +
+            " states, among them " + std::to_string(fsa_.original[low->state]) + " and, by " +
+            std::to_string(high->residual - low->residual) + " better, " +
+            std::to_string(fsa_.original[high->state]) + "." + explain_cycle(last, low - last.elements.begin(),
+                                                                           high - last.elements.begin());
     return text +
-           ". If this grows with the string, the two have cycles with the same labels but different scores or "
-           "attributes (no twins property), and no deterministic FSA is equivalent. Then make them differ by "
-           "disambiguation symbols, use disambiguate(), or encode labels and scores into one symbol before and decode "
-           "after.";
+           " Then make their labels differ by disambiguation symbols, use disambiguate(), or encode() labels and "
+           "scores into one symbol before and decode() after.";
+  }
+
+  // What has happened since the same states were last reached on the way.
+  std::string explain_cycle(const Subset& last, size_t low, size_t high) const {
+    const auto same_states = [&](const Subset& s) {
+      return std::equal(s.elements.begin(), s.elements.end(), last.elements.begin(), last.elements.end(),
+                        [](const Element& a, const Element& b) { return a.state == b.state; });
+    };
+    std::string labels = " " + std::to_string(last.label);
+    int64_t num_labels = 1;
+    const Subset* earlier = &subsets_[last.parent];
+    for (; earlier->parent >= 0 && !same_states(*earlier); earlier = &subsets_[earlier->parent], ++num_labels) {
+      if (num_labels < 12) labels = " " + std::to_string(earlier->label) + labels;
+    }
+    if (!same_states(*earlier)) {
+      return " If such differences grow with the string, there are cycles with the same labels but different scores "
+             "or attributes (no twins property), and no deterministic FSA is equivalent.";
+    }
+    const double gap = last.elements[high].residual - last.elements[low].residual;
+    const double earlier_gap = earlier->elements[high].residual - earlier->elements[low].residual;
+    std::string text = " The last " + std::to_string(num_labels) + (num_labels == 1 ? " label," : " labels,") + (num_labels > 12 ? " ..." : "") +
+                       labels + ", led from the same states to themselves, and shifted the difference by " +
+                       std::to_string(gap - earlier_gap);
+    const int64_t pending = longest_pending(last), earlier_pending = longest_pending(*earlier);
+    if (pending > earlier_pending) {
+      text += " and the attributes that are still to be written from " + std::to_string(earlier_pending) + " to " +
+              std::to_string(pending);
+    }
+    return text + ": if that goes on, there are cycles with the same labels but different scores or attributes (no "
+                  "twins property), and no deterministic FSA is equivalent.";
+  }
+
+  int64_t longest_pending(const Subset& subset) const {
+    int64_t longest = 0;
+    for (const Element& e : subset.elements) longest = std::max(longest, tree_.num_written(subset.base, e.trace));
+    return longest;
   }
 
   const TrimmedFsa& fsa_;
@@ -317,13 +418,14 @@ class Determinizer {
   std::vector<Subset> subsets_;
   std::unordered_multimap<uint64_t, int32_t> known_;
   std::vector<Step> steps_;
+  std::vector<double> onward_;  // empty until it is needed
   int64_t states_before_ = 0;
 };
 
 nb::tuple determinize(const FsaVecView& fsas, Progress& progress, bool log, int pushing, double delta,
-                      uintptr_t symbols, bool derivatives) {
+                      uintptr_t symbols, bool lists, bool derivatives) {
   const Options options{log, static_cast<Pushing>(pushing), delta, reinterpret_cast<const int64_t*>(symbols),
-                        derivatives};
+                        lists, derivatives};
   Output out{FsaVecBuilder(progress, /*num_maps=*/0), {0}, {}, {}, Jacobian(derivatives)};
   {
     nb::gil_scoped_release released;

@@ -116,7 +116,7 @@ void LogClosure::throw_cycle(int32_t state) const {
   }
   std::vector<int32_t> cycle{state};
   for (int32_t s = before.at(state); s != state; s = before.at(s)) cycle.push_back(s);
-  std::reverse(cycle.begin() + 1, cycle.end());
+  if (links_.direction == Direction::kForward) std::reverse(cycle.begin() + 1, cycle.end());
   throw CycleError(progress_.operation() + ": " + name_cycle(fsa_, cycle) +
                    " is among cycles whose total weight is 1 or more, so that the sum over all ways round them is "
                    "infinite; needed are cycles whose weights add up to less than 1 (log-weights below 0). Lower the "

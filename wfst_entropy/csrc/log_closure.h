@@ -12,10 +12,10 @@ class LogClosure {
  public:
   using Row = std::unordered_map<int32_t, double>;  // state -> log of the total weight of the paths to it
 
-  // Links must be forward. Both must outlive the closure.
+  // Both must outlive the closure.
   LogClosure(const TrimmedFsa& fsa, const Links& links, Progress& progress);
 
-  // Of the paths from `source`, the empty one included. Remembered until clear(), and not moved by later calls.
+  // Of the paths that follow the links from `source`, the empty one included. Remembered until clear(), and not moved by later calls.
   // Throws CycleError, naming a cycle, where the sum over the ways round a component does not converge.
   const Row& row(int32_t source);
   void clear() { rows_.clear(); }

@@ -6,9 +6,23 @@ import pytest
 import torch
 
 from wfst_entropy import _native
-from wfst_entropy.algorithms import get_tot_scores, intersect_dense_tot_scores
-from wfst_entropy.fsa import DenseFsaVec, Fsa, RaggedShape, RaggedTensor, load_k2, save_k2
+from wfst_entropy.algorithms import (
+    get_tot_scores,
+    intersect_dense,
+    intersect_dense_tot_scores,
+    prune,
+)
+from wfst_entropy.fsa import (
+    DenseFsaVec,
+    Fsa,
+    RaggedShape,
+    RaggedTensor,
+    index_select,
+    load_k2,
+    save_k2,
+)
 from wfst_entropy.fsa.errors import (
+    FsaAttributeError,
     FsaFormatError,
     FsaIndexError,
     FsaTypeError,
@@ -75,3 +89,22 @@ def test_a_total_in_integers():
     dense = DenseFsaVec.from_lengths(torch.zeros(1, 2, 3), torch.tensor([2]))
     with pytest.raises(FsaTypeError, match=r"dtype: must be .*, got torch\.int32"):
         intersect_dense_tot_scores(LOOP, dense, dtype=torch.int32)
+
+
+def test_a_frame_attribute_with_the_name_of_something_else():
+    dense = DenseFsaVec.from_lengths(torch.zeros(1, 2, 3), torch.tensor([2]))
+    for option in ("frame_idx_name", "seqframe_idx_name"):
+        with pytest.raises(FsaAttributeError, match="'labels': this name is taken"):
+            intersect_dense(LOOP, dense, **{option: "labels"})
+
+
+def test_pruning_to_no_states_leaves_an_empty_graph():
+    assert prune(LOOP, state_threshold=0).num_states == 0
+    both = prune(Fsa.from_fsas([LOOP, LOOP]), 0.0, 0)
+    assert (both.num_fsas, both.num_states) == (2, 0)
+    assert prune(LOOP, state_threshold=1).num_arcs == 2
+
+
+def test_a_default_that_integers_cannot_hold():
+    with pytest.raises(FsaValueError, match=r"default_value: .* can hold, got 1e\+30"):
+        index_select(torch.tensor([5, 6]), torch.tensor([0, -1]), 1e30)

@@ -72,6 +72,7 @@ def intersect_dense(
             the vocabulary, devices differ, a score that is read is NaN or above 2**26,
             ``output_beam`` is negative, ``a_to_b_map`` names no sequence, or ``a_fsas`` has an
             attribute of the name wanted for frames.
+        FsaAttributeError: no attribute can have the name wanted for frames.
         FsaRuntimeError: the lattice outgrows ``max_states`` or ``max_arcs``.
         KeyboardInterrupt: Ctrl-C.
 
@@ -101,16 +102,16 @@ def intersect_dense(
     limits = (output_beam, max_states, max_arcs)
     make = _native_lattice if can_run(b_fsas.scores) else _torch_lattice
     shape, arcs, arc_map, frames, positions = make(a_fsas, b_fsas, *limits)
-    attributes = a_fsas.select_attributes(arc_map)
+    scores = _lattice_scores(a_fsas, b_fsas, arc_map, positions)
+    lattice = a_fsas._like(shape, arcs, scores, a_fsas.select_attributes(arc_map))
     if frame_idx_name is not None:
-        attributes[frame_idx_name] = frames
+        lattice.set_attribute_(frame_idx_name, frames)
     if seqframe_idx_name is not None:
         rows = all_sequences.lengths + 1
         first = (rows.cumsum(0) - rows) if chosen is None else (rows.cumsum(0) - rows)[chosen]
         sequence = shape.row_ids(1)[shape.row_ids(2)]
-        attributes[seqframe_idx_name] = (first[sequence] + frames).to(torch.int32)
-    scores = _lattice_scores(a_fsas, b_fsas, arc_map, positions)
-    return a_fsas._like(shape, arcs, scores, attributes)
+        lattice.set_attribute_(seqframe_idx_name, (first[sequence] + frames).to(torch.int32))
+    return lattice
 
 
 def _sequences_of(a_to_b_map: Tensor | list[int], a_fsas: Fsa, b_fsas: DenseFsaVec) -> Tensor:

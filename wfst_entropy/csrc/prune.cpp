@@ -49,6 +49,7 @@ void prune_one(const TrimmedFsa& fsa, double threshold, int64_t limit, FsaVecBui
   std::vector<double> through(fsa.num_states());
   for (int32_t s = 0; s < fsa.num_states(); ++s) through[s] = from_start.distance(s) + to_final.distance(s);
   std::vector<uint8_t> keep = best_states(fsa, through, limit, progress);
+  if (!keep[0]) return builder.end_empty_fsa();  // a limit of no states
   std::vector<int32_t> number(fsa.num_states(), -1);
   for (int32_t s = 0, n = 0; s < fsa.num_states(); ++s) {
     if (keep[s] &= through[s] >= lowest) number[s] = n++;

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from wfst_entropy.fsa.errors import FsaIndexError, FsaTypeError, FsaValueError
 from wfst_entropy.fsa.ragged import RaggedTensor
+from wfst_entropy.fsa.ragged_reductions import check_fits
 
 
 def index_ragged(src: Tensor, indexes: RaggedTensor, default_value: float = 0) -> RaggedTensor:
@@ -77,6 +78,7 @@ def index_select(src: Tensor, indexes: Tensor, default_value: float = 0) -> Tens
     Raises:
       FsaTypeError: the indexes are not integers.
       FsaIndexError: an index outside `src`.
+      FsaValueError: a `default_value` that integers of the dtype of `src` cannot hold.
 
     Example:
       >>> index_select(torch.tensor([5, 6, 7]), torch.tensor([2, -1]), default_value=9).tolist()
@@ -93,6 +95,7 @@ def index_select(src: Tensor, indexes: Tensor, default_value: float = 0) -> Tens
     nothing = indexes < 0
     if not bool(nothing.any()):
         return src[indexes]
+    check_fits("default_value", default_value, src.dtype)
     if not src.shape[0]:
         return src.new_full((indexes.numel(), *src.shape[1:]), default_value)
     nothing = nothing.reshape(-1, *[1] * (src.dim() - 1))

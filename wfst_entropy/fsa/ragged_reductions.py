@@ -98,7 +98,7 @@ def check_fits(name: str, value: float, dtype: torch.dtype) -> None:
     Raises:
       FsaValueError: the dtype is one of integers and cannot hold it.
     """
-    if dtype.is_floating_point:
+    if dtype.is_floating_point or dtype.is_complex or dtype == torch.bool:
         return
     limits = torch.iinfo(dtype)
     if not limits.min <= value <= limits.max:

@@ -160,3 +160,7 @@ def test_symbols_must_be_positive_integers(function):
 def test_max_token():
     with pytest.raises(FsaValueError, match=r"max_token: must be at least 1.* got 0"):
         ctc_topo(0)
+    with pytest.raises(
+        FsaValueError, match=r"60000 takes 3600180002 arcs.*ctc_graph.*modified=True"
+    ):
+        ctc_topo(60_000)

@@ -30,7 +30,7 @@ def ctc_topo(
       `[state][arc]` with the int32 attribute `aux_labels`.
 
     Raises:
-      FsaValueError: `max_token` is below 1.
+      FsaValueError: `max_token` is below 1, or so large that int32 cannot count the arcs.
 
     Source: Graves et al., Connectionist temporal classification, ICML 2006, section 3.1; the
     modified form: k2's `ctc_topo`.
@@ -48,6 +48,12 @@ def ctc_topo(
     if max_token < 1:
         raise FsaValueError(
             f"max_token: must be at least 1, the largest token beside blank 0, got {max_token}."
+        )
+    num_arcs = 4 * max_token + 2 if modified else (max_token + 1) * (max_token + 2)
+    if num_arcs >= 2**31:
+        raise FsaValueError(
+            f"max_token: {max_token} takes {num_arcs} arcs, more than int32 can count; ctc_graph "
+            "and ctc_loss need no topology; modified=True takes 4 arcs per token."
         )
     table = (_modified_topo_arcs if modified else _standard_topo_arcs)(max_token, device)
     aux_labels = table[:, 3].contiguous()

@@ -83,6 +83,7 @@ def test_answers_are_remembered_until_scores_or_labels_change(vec: k2.Fsa):
     for ask in (vec._get_forward_scores, vec._get_backward_scores, vec._get_arc_post):
         assert ask(False, True) is ask(False, True)
     vec._get_entering_arcs(True)
+    vec._get_state_batches()
     assert {"tot_scores_double_log", "arc_post_float_log", "state_batches"} <= vec._cache.keys()
     vec.scores *= 2
     assert set(vec._cache) == {"state_batches"}
@@ -133,3 +134,18 @@ def test_without_a_path():
     assert vec._get_entering_arcs(True).tolist() == [-1, 0, -1, -1]
     torch.where(total.isfinite(), total, 0).sum().backward()
     assert not vec.grad.any()
+
+
+@pytest.mark.parametrize("num_fsas", [1, 3])
+def test_vectors_of_empty_fsas_have_no_path(num_fsas: int):
+    graphs = k2.ctc_graph([[1, 1, 1]] * num_fsas)  # needs five frames
+    scores = torch.zeros(num_fsas, 2, 3, requires_grad=True)
+    segments = torch.tensor([[i, 0, 2] for i in range(num_fsas)], dtype=torch.int32)
+    lattice = k2.intersect_dense(graphs, k2.DenseFsaVec(scores, segments), 10.0)
+    assert lattice.shape == (num_fsas, None, None) and lattice.num_arcs == 0
+    total = lattice.get_tot_scores(use_double_scores=True, log_semiring=True)
+    assert total.tolist() == [-torch.inf] * num_fsas
+    total.sum().backward()
+    assert scores.grad is not None and not scores.grad.any()
+    assert lattice._get_state_batches().shape.tot_sizes() == (0, 0, 0)
+    assert k2.get_aux_labels(k2.shortest_path(lattice, True)) == [[]] * num_fsas

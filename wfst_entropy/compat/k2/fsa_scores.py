@@ -57,7 +57,6 @@ class FsaScores:
           CyclicFsaError, FsaValueError: as `wfst_entropy.get_forward_scores`.
         """
         name = _name("forward_scores", use_double_scores, log_semiring)
-        self._get_state_batches()
         graph = self._graph(use_double_scores)
         forward = algorithms.get_forward_scores(graph, _semiring(log_semiring))
         return self._remember(name, forward)

@@ -61,7 +61,7 @@ def state_batches(arcs: RaggedArc) -> RaggedTensor:
         while begins and begins[-1] < end:
             begins.append(max(next_begin[begins[-1]], begins[-1] + 1))
         per_fsa.append(begins)
-    num_batches = max((len(begins) - 1 for begins in per_fsa), default=0)
+    num_batches = max([0, *(len(begins) - 1 for begins in per_fsa)])
     rows = [
         (begins[i], begins[i + 1]) if i + 1 < len(begins) else (0, 0)
         for i in range(num_batches)

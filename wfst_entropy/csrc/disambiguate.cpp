@@ -127,14 +127,22 @@ class Disambiguator {
   }
 
  private:
-  // All arcs of a state and its rivals with one label, and where they lead.
+  // A way on from a state or one of its rivals.
+  struct Step {
+    int32_t label;
+    double lead;  // of the state that it leaves
+    int64_t arc;
+  };
+
   void expand(const Node& node) {
-    std::vector<Rival> sources = node.rivals;
-    sources.push_back({node.state, 0, 0});
+    steps_.clear();
+    add_steps(node.state, 0);
+    for (const Rival& rival : node.rivals) add_steps(rival.state, rival.lead);
+    std::sort(steps_.begin(), steps_.end(), [](const Step& a, const Step& b) { return a.label < b.label; });
     for (int64_t a = fsa_.splits[node.state]; a < fsa_.splits[node.state + 1]; ++a) {
       const TrimmedArc& arc = fsa_.arcs[a];
       Node next{arc.dst, {}};
-      if (!follow(sources, a, next)) continue;
+      if (!follow(a, next)) continue;
       if (arc.label == kFinalLabel) {
         builder_.add_arc(FsaVecBuilder::kToFinal, kFinalLabel, arc.number);
       } else {
@@ -143,25 +151,31 @@ class Disambiguator {
     }
   }
 
-  // Finds the rivals after arc `chosen` of the last source. Returns false if another arc is a better way to its
-  // destination; of equally good ones that with the smallest number stays. Two rivals must agree on who is better, each
-  // by its own account of the lead, which rounding may have changed by delta: so a lead of less than two is none.
-  bool follow(const std::vector<Rival>& sources, int64_t chosen, Node& next) const {
+  void add_steps(int32_t state, double lead) {
+    for (int64_t a = fsa_.splits[state]; a < fsa_.splits[state + 1]; ++a) {
+      steps_.push_back({fsa_.arcs[a].label, lead, a});
+    }
+  }
+
+  // Finds the rivals after an arc of the state itself. Returns false if another arc is a better way to its destination;
+  // of equally good ones that with the smallest number stays. Two rivals must agree on who is better, each by its own
+  // account of the lead, which rounding may have changed by delta: so a lead of less than two is none.
+  bool follow(int64_t chosen, Node& next) const {
     const TrimmedArc& arc = fsa_.arcs[chosen];
+    auto step = std::lower_bound(steps_.begin(), steps_.end(), arc.label,
+                                 [](const Step& s, int32_t label) { return s.label < label; });
     std::unordered_map<int32_t, double> leads;
-    for (const Rival& source : sources) {
-      for (int64_t a = fsa_.splits[source.state]; a < fsa_.splits[source.state + 1]; ++a) {
-        progress_.step();
-        const TrimmedArc& other = fsa_.arcs[a];
-        if (other.label != arc.label || !rivals_.are(arc.dst, other.dst)) continue;
-        const double lead = source.lead + (other.score - arc.score);
-        if (other.dst == arc.dst) {
-          if (lead > 2 * delta_ || (lead >= -2 * delta_ && a < chosen)) return false;
-          continue;
-        }
-        const auto [place, is_new] = leads.try_emplace(other.dst, lead);
-        if (!is_new) place->second = std::max(place->second, lead);
+    for (; step != steps_.end() && step->label == arc.label; ++step) {
+      progress_.step();
+      const TrimmedArc& other = fsa_.arcs[step->arc];
+      if (!rivals_.are(arc.dst, other.dst)) continue;
+      const double lead = step->lead + (other.score - arc.score);
+      if (other.dst == arc.dst) {
+        if (lead > 2 * delta_ || (lead >= -2 * delta_ && step->arc < chosen)) return false;
+        continue;
       }
+      const auto [place, is_new] = leads.try_emplace(other.dst, lead);
+      if (!is_new) place->second = std::max(place->second, lead);
     }
     for (const auto& [state, lead] : leads) {
       constexpr double kLargest = 9e18;
@@ -197,6 +211,7 @@ class Disambiguator {
   Rivals rivals_;
   std::unordered_map<Node, int32_t, NodeHash> numbers_;
   std::vector<const Node*> nodes_;
+  std::vector<Step> steps_;
 };
 
 nb::tuple disambiguate(const FsaVecView& fsas, Progress& progress, double delta) {

@@ -72,6 +72,12 @@ def run(
         raise CycleError(str(error)) from None
     except kernel("InputError") as error:
         raise InputError(str(error)) from None
+    except MemoryError:
+        raise LimitError(
+            f"{operation}: this machine has no memory left for it; lower "
+            f"max_states={max_states} or max_arcs={max_arcs} to be told earlier how far it came, "
+            "or pass fewer FSAs at a time."
+        ) from None
     return [torch.from_numpy(part) for part in parts]
 
 

@@ -88,7 +88,8 @@ def determinize(
       delta: residuals closer than about this, in nats, count as equal.
       ret_arc_map: whether to return, too, the lists of old arcs: ragged int64, one list for each
         new arc.
-      max_states, max_arcs: limits of the result; the lists together may have a quarter of
+      max_states, max_arcs: limits of the result. `max_states` also bounds the memory of the sets,
+        at 80 bytes per state (64 MB at least), and the lists together may have a quarter of
         `max_arcs`.
 
     Raises:

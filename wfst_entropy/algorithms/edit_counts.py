@@ -60,8 +60,8 @@ def expected_edit_counts(
         2**31 - 1; a list with one list for a single FSA.
       tokens: where the tokens stand: `"labels"`, `"aux_labels"` or another integer attribute, a
         tensor or ragged.  0 (epsilon) and -1 are no tokens.
-      max_states, max_arcs: limits of the split lattices, over all FSAs; `max_arcs` is also one for
-        the size of the table rows of each.
+      max_states, max_arcs: limits of the split lattices, over all FSAs; `max_states` also bounds
+        the memory of the table rows of each, at 80 bytes per state.
 
     Returns:
       Means in the dtype of `lattices.scores`, differentiable in them, twice too.  A lattice without

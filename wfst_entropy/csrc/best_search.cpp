@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <unordered_map>
 
 namespace wfst_entropy {
 namespace {
@@ -77,7 +78,8 @@ void BestSearch::relax_cyclic(const int32_t* begin, const int32_t* end) {
   }
   if (!cyclic) return;
   std::vector<int32_t> active(begin, end), changed;
-  for (int64_t round = 0; !active.empty(); ++round) {
+  int64_t improvements = 0;
+  while (!active.empty()) {
     changed.clear();
     for (int32_t state : active) {
       if (distance_[state] == -kInfinity) continue;
@@ -90,7 +92,8 @@ void BestSearch::relax_cyclic(const int32_t* begin, const int32_t* end) {
         distance_[to] = distance;
         via_[to] = links_.arc[i];
         changed.push_back(to);
-        if (round > end - begin) throw_if_on_cycle(to);
+        // A look at all best arcs now and then costs no more than the improvements did.
+        if (++improvements % (end - begin) == 0) throw_if_cycle(begin, end);
       }
     }
     std::sort(changed.begin(), changed.end());
@@ -104,12 +107,21 @@ int32_t BestSearch::before(int32_t state) const {
   return links_.direction == Direction::kForward ? arc.src : arc.dst;
 }
 
-// A best path that goes back to where it came from has a gain on the way.
-void BestSearch::throw_if_on_cycle(int32_t state) const {
-  for (int32_t i = 0; i < links_.num_states(); ++i) {
-    if (via_[state] < 0) return;
-    state = before(state);
+// Best arcs that form a circle have a gain all round.
+void BestSearch::throw_if_cycle(const int32_t* begin, const int32_t* end) const {
+  std::unordered_map<int32_t, const int32_t*> met;  // state -> the state of the component from which it was first met
+  for (const int32_t* first = begin; first != end; ++first) {
+    progress_.step();
+    int32_t state = *first;
+    while (component_[state] == component_[*begin] && met.try_emplace(state, first).second && via_[state] >= 0) {
+      state = before(state);
+    }
+    const auto found = met.find(state);
+    if (found != met.end() && found->second == first && via_[state] >= 0) throw_cycle(state);
   }
+}
+
+void BestSearch::throw_cycle(int32_t state) const {
   std::vector<int32_t> cycle;
   double score = 0;
   int32_t s = state;

@@ -27,7 +27,8 @@ class BestSearch {
  private:
   void collect(int32_t source);
   void relax_cyclic(const int32_t* begin, const int32_t* end);
-  void throw_if_on_cycle(int32_t state) const;
+  void throw_if_cycle(const int32_t* begin, const int32_t* end) const;
+  [[noreturn]] void throw_cycle(int32_t state) const;
   int32_t before(int32_t state) const;  // the state before `state` on the best path
 
   const TrimmedFsa& fsa_;

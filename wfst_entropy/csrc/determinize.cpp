@@ -67,7 +67,7 @@ struct Output {
 class Determinizer {
  public:
   Determinizer(const TrimmedFsa& fsa, const Options& options, Output& out, Progress& progress)
-      : fsa_(fsa), options_(options), out_(out), progress_(progress) {}
+      : fsa_(fsa), options_(options), out_(out), progress_(progress), held_(progress) {}
 
   void run() {
     if (fsa_.empty()) return out_.builder.end_empty_fsa();
@@ -135,7 +135,12 @@ class Determinizer {
     }
     if (final) tree_.shrink(mark);
     out_.builder.add_arc(final ? FsaVecBuilder::kToFinal : target, label);
+    if (!std::isfinite(score)) {
+      throw InputError(progress_.operation() + ": the scores of FSA " + std::to_string(fsa_.fsa) +
+                       " add up to more than float64 holds; scale them down.");
+    }
     out_.scores.push_back(score);
+    progress_.hold(static_cast<int64_t>(derivative.size() * sizeof(Coefficient)));
     out_.jacobian.add_row(derivative);
   }
 
@@ -226,7 +231,9 @@ class Determinizer {
   // The new arc takes along the arcs that all paths of the next subset have in common.
   void write(TraceTree::Node from, TraceTree::Node to) {
     if (options_.lists) {
+      const size_t before = out_.map_arcs.size();
       for (int64_t a : tree_.arcs(from, to)) out_.map_arcs.push_back(fsa_.arcs[a].number);
+      progress_.hold(static_cast<int64_t>((out_.map_arcs.size() - before) * sizeof(int64_t)));
       const auto size = static_cast<int64_t>(out_.map_arcs.size());
       if (size > progress_.max_arcs() / kListsPerArc) {
         throw LimitError(progress_.operation() + ": the lists of old arcs that new ones stand for outgrow max_arcs/" +
@@ -256,9 +263,24 @@ class Determinizer {
     const uint64_t hash = hash_of(subset);
     const auto number = static_cast<int32_t>(subsets_.size());
     progress_.grow(states_before_ + number + 2, out_.builder.num_arcs() + 1);
+    hold(subset, mark);
     known_.emplace(hash, number);
     subsets_.push_back(std::move(subset));
     return number;
+  }
+
+  // Counts what a new subset takes, with its part of the tree and of the hash table.
+  void hold(Subset& subset, size_t mark) {
+    constexpr int64_t kKnown = 48;
+    size_t coefficients = subset.potential_derivative.size();
+    for (Element& e : subset.elements) {
+      e.derivative.shrink_to_fit();
+      coefficients += e.derivative.size();
+    }
+    subset.potential_derivative.shrink_to_fit();
+    held_.add(static_cast<int64_t>(sizeof(Subset) + subset.elements.size() * sizeof(Element) +
+                                   coefficients * sizeof(Coefficient) +
+                                   (tree_.size() - mark) * TraceTree::kNodeBytes) + kKnown);
   }
 
   // Where a subset is met again, as on cycles, its residuals have the same values but not the same derivatives as when
@@ -414,6 +436,7 @@ class Determinizer {
   const Options& options_;
   Output& out_;
   Progress& progress_;
+  Held held_;
   TraceTree tree_;
   std::vector<Subset> subsets_;
   std::unordered_multimap<uint64_t, int32_t> known_;

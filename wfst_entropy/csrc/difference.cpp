@@ -16,7 +16,7 @@ class Subsets {
   static constexpr int32_t kNone = 0;  // the empty set: no longer string is accepted
 
   Subsets(const SortedArcs& arcs, int64_t first_state, const FsaView& fsa, Progress& progress)
-      : arcs_(arcs), first_state_(first_state), progress_(progress), mark_(fsa.num_states, 0) {
+      : arcs_(arcs), first_state_(first_state), progress_(progress), held_(progress), mark_(fsa.num_states, 0) {
     intern({});
     start_ = fsa.empty() ? kNone : intern(closure({0}));
   }
@@ -86,6 +86,8 @@ class Subsets {
     const auto [place, is_new] = numbers_.try_emplace(std::move(states), static_cast<int32_t>(subsets_.size()));
     if (is_new) {
       subsets_.push_back(&place->first);
+      constexpr int64_t kKnown = 72;
+      held_.add(kKnown + static_cast<int64_t>(place->first.size() * sizeof(int32_t)));
       size_ += static_cast<int64_t>(place->first.size());
       if (size_ > progress_.max_arcs()) {
         throw LimitError(progress_.operation() + ": b is not deterministic, and " + std::to_string(subsets_.size()) +
@@ -99,6 +101,7 @@ class Subsets {
   const SortedArcs& arcs_;
   const int64_t first_state_;
   Progress& progress_;
+  Held held_;
   std::vector<uint8_t> mark_;
   std::unordered_map<std::vector<int32_t>, int32_t, Hash> numbers_;
   std::vector<const std::vector<int32_t>*> subsets_;  // the keys of numbers_, which stay where they are

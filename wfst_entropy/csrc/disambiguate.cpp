@@ -19,7 +19,7 @@ namespace {
 // Pairs of states that one string leads to from the start and another one from both to the final state.
 class Rivals {
  public:
-  Rivals(const TrimmedFsa& fsa, Progress& progress) : num_states_(fsa.num_states()) {
+  Rivals(const TrimmedFsa& fsa, Progress& progress) : num_states_(fsa.num_states()), held_(progress) {
     std::unordered_map<int64_t, std::vector<int64_t>> before;  // pair -> pairs one label earlier
     std::vector<int64_t> queue{pair(0, 0)};
     before[queue[0]];
@@ -29,6 +29,7 @@ class Rivals {
         progress.step();
         const auto [place, is_new] = before.try_emplace(to);
         place->second.push_back(from);
+        held_.add(kStepBytes + (is_new ? kPairBytes : 0));
         if (is_new) queue.push_back(to);
       });
     }
@@ -45,6 +46,9 @@ class Rivals {
   bool are(int32_t a, int32_t b) const { return pairs_.count(pair(a, b)) > 0; }
 
  private:
+  // In hash table and queue; vectors and tables have room to spare.
+  static constexpr int64_t kPairBytes = 160, kStepBytes = 16;
+
   int64_t pair(int32_t a, int32_t b) const { return std::min(a, b) * num_states_ + std::max(a, b); }
 
   // Arcs are taken as sorted by label in `sorted_`, made for each state when it is first needed.
@@ -75,6 +79,7 @@ class Rivals {
   }
 
   int64_t num_states_;
+  Held held_;
   std::unordered_map<int32_t, std::vector<std::pair<int32_t, int32_t>>> sorted_;
   std::unordered_set<int64_t> pairs_;
 };
@@ -109,7 +114,7 @@ struct NodeHash {
 class Disambiguator {
  public:
   Disambiguator(const TrimmedFsa& fsa, double delta, FsaVecBuilder& builder, Progress& progress)
-      : fsa_(fsa), delta_(delta), builder_(builder), progress_(progress), rivals_(fsa, progress) {}
+      : fsa_(fsa), delta_(delta), builder_(builder), progress_(progress), held_(progress), rivals_(fsa, progress) {}
 
   void run() {
     find_or_add({0, {}});
@@ -189,7 +194,11 @@ class Disambiguator {
 
   int32_t find_or_add(Node&& node) {
     const auto [place, is_new] = numbers_.try_emplace(std::move(node), static_cast<int32_t>(nodes_.size()));
-    if (is_new) nodes_.push_back(&place->first);
+    if (is_new) {
+      constexpr int64_t kNode = 96;
+      held_.add(kNode + static_cast<int64_t>(place->first.rivals.size() * sizeof(Rival)));
+      nodes_.push_back(&place->first);
+    }
     return place->second;
   }
 
@@ -208,6 +217,7 @@ class Disambiguator {
   const double delta_;
   FsaVecBuilder& builder_;
   Progress& progress_;
+  Held held_;
   Rivals rivals_;
   std::unordered_map<Node, int32_t, NodeHash> numbers_;
   std::vector<const Node*> nodes_;

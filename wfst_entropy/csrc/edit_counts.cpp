@@ -40,6 +40,8 @@ class Lead {
 
   explicit Lead(const Reference& reference) : reference_(reference), values_((reference.length + 1) * kWidth, 0) {}
 
+  static int64_t bytes(const Reference& reference) { return (reference.length + 1) * kWidth * sizeof(int32_t); }
+
   int64_t get(int64_t i, int64_t j) const {
     return std::abs(i - j) > kBand ? detour(i, j) : values_[i * kWidth + j - i + kBand];
   }
@@ -191,16 +193,14 @@ int32_t normalise(Row& row, const Lead& lead) {
 // Numbers rows in the order in which they come.
 class Rows {
  public:
-  explicit Rows(Progress& progress) : progress_(progress) {}
+  explicit Rows(Progress& progress) : held_(progress) {}
 
   int32_t number(Row row) {
     const auto [place, is_new] = numbers_.try_emplace(std::move(row), static_cast<int32_t>(rows_.size()));
-    if (is_new) rows_.push_back(&place->first);
-    if (static_cast<int64_t>(rows_.size() * place->first.size()) > progress_.max_arcs()) {
-      throw LimitError(progress_.operation() + ": " + std::to_string(rows_.size()) +
-                       " different edit distance rows of " + std::to_string(place->first.size()) +
-                       " numbers outgrow max_arcs=" + std::to_string(progress_.max_arcs()) +
-                       "; prune the lattices, or use their n best paths.");
+    if (is_new) {
+      constexpr int64_t kKnown = 64;
+      held_.add(kKnown + static_cast<int64_t>(place->first.size() * sizeof(int32_t)));
+      rows_.push_back(&place->first);
     }
     return place->second;
   }
@@ -216,7 +216,7 @@ class Rows {
     }
   };
 
-  Progress& progress_;
+  Held held_;
   std::unordered_map<Row, int32_t, Hash> numbers_;
   std::vector<const Row*> rows_;  // the keys of numbers_, which stay where they are
 };
@@ -228,6 +228,8 @@ uint64_t pair_key(int32_t state, int32_t row) {
 // The arc map's second entry is what was taken off the row on the arc.
 void split_states(const FsaView& lattice, const TokenLists& tokens, const Reference& reference, FsaVecBuilder& builder,
                   Progress& progress) {
+  Held held(progress);
+  held.add(lattice.num_states * Lead::bytes(reference));
   const std::vector<std::vector<Lead>> leads = leads_of(lattice, tokens, reference, progress);
   Rows rows(progress);
   Row start(reference.length + 1, kNever);
@@ -277,7 +279,13 @@ nb::tuple edit_counts(const FsaVecView& lattices, Progress& progress, uintptr_t 
       if (lattices[n].empty()) {
         builder.end_empty_fsa();
       } else {
-        split_states(lattices[n], tokens, {references.values + begin, length}, builder, progress);
+        try {
+          split_states(lattices[n], tokens, {references.values + begin, length}, builder, progress);
+        } catch (const LimitError& error) {
+          throw LimitError(error.what() + (" In lattice " + std::to_string(n) + " tokens may follow each other in so "
+                           "many ways that the edit distances of its prefixes do not repeat; prune it, or use its n "
+                           "best paths."));
+        }
       }
     }
   }

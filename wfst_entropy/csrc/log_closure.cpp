@@ -22,7 +22,7 @@ void add_to(LogClosure::Row& row, int32_t state, double weight) {
 }  // namespace
 
 LogClosure::LogClosure(const TrimmedFsa& fsa, const Links& links, Progress& progress)
-    : fsa_(fsa), links_(links), progress_(progress), component_of_(strong_components(links, progress)) {
+    : fsa_(fsa), links_(links), progress_(progress), held_(progress), rows_held_(progress), component_of_(strong_components(links, progress)) {
   for (int32_t s = 0; s < links.num_states(); ++s) {
     if (component_of_[s] >= static_cast<int32_t>(components_.size())) components_.resize(component_of_[s] + 1);
     components_[component_of_[s]].states.push_back(s);
@@ -35,6 +35,7 @@ void LogClosure::solve(Component& component) {
   const size_t n = component.states.size();
   std::unordered_map<int32_t, size_t> place;
   for (size_t i = 0; i < n; ++i) place[component.states[i]] = i;
+  held_.add(static_cast<int64_t>(n) * static_cast<int64_t>(n) * sizeof(double));
   std::vector<double> total(n * n, kZero);
   for (size_t i = 0; i < n; ++i) {
     const int32_t state = component.states[i];
@@ -85,6 +86,8 @@ const LogClosure::Row& LogClosure::row(int32_t source) {
       }
     }
   }
+  constexpr int64_t kEntryBytes = 40;
+  rows_held_.add(static_cast<int64_t>(row.size()) * kEntryBytes);
   return row;
 }
 
@@ -99,7 +102,10 @@ void LogClosure::send(const Component& component, Row& row) const {
   }
   for (size_t i = 0; i < n; ++i) {
     if (arrived[i] == kZero) continue;
-    for (size_t j = 0; j < n; ++j) sent[j] = log_add(sent[j], arrived[i] + component.within[i * n + j]);
+    for (size_t j = 0; j < n; ++j) {
+      progress_.step();
+      sent[j] = log_add(sent[j], arrived[i] + component.within[i * n + j]);
+    }
   }
   for (size_t j = 0; j < n; ++j) row[component.states[j]] = sent[j];
 }

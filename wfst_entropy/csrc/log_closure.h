@@ -18,7 +18,10 @@ class LogClosure {
   // Of the paths that follow the links from `source`, the empty one included. Remembered until clear(), and not moved by later calls.
   // Throws CycleError, naming a cycle, where the sum over the ways round a component does not converge.
   const Row& row(int32_t source);
-  void clear() { rows_.clear(); }
+  void clear() {
+    rows_.clear();
+    rows_held_.clear();
+  }
 
  private:
   struct Component {
@@ -33,6 +36,7 @@ class LogClosure {
   const TrimmedFsa& fsa_;
   const Links& links_;
   Progress& progress_;
+  Held held_, rows_held_;
   std::vector<int32_t> component_of_;
   std::vector<Component> components_;
   std::unordered_map<int32_t, Row> rows_;

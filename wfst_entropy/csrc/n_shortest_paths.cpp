@@ -33,6 +33,7 @@ using Paths = std::vector<std::vector<int64_t>>;  // indexes into TrimmedFsa::ar
 
 Paths best_paths(const TrimmedFsa& fsa, const BestSearch& to_final, int64_t n, Progress& progress) {
   Paths found;
+  Held held(progress);
   TraceTree tree;
   std::priority_queue<Path, std::vector<Path>, Later> queue;
   std::vector<int64_t> times(fsa.num_states(), 0);
@@ -44,6 +45,7 @@ Paths best_paths(const TrimmedFsa& fsa, const BestSearch& to_final, int64_t n, P
     // No more than n of the best paths have the best beginnings that lead to one state.
     if (++times[path.state] > n) continue;
     if (path.state == fsa.final_state()) {
+      held.add(path.length * sizeof(int64_t));
       found.push_back(tree.arcs(tree.root(), path.trace));
       continue;
     }
@@ -52,6 +54,7 @@ Paths best_paths(const TrimmedFsa& fsa, const BestSearch& to_final, int64_t n, P
       progress.step();
       const TrimmedArc& arc = fsa.arcs[a];
       if (times[arc.dst] >= n) continue;
+      held.add(sizeof(Path) + TraceTree::kNodeBytes);
       queue.push({weight + arc.score + to_final.distance(arc.dst), path.length + 1, order++,
                   tree.add(path.trace, a, arc.score, 0), arc.dst});
     }
@@ -70,7 +73,7 @@ struct Prefix {
 class UniquePaths {
  public:
   UniquePaths(const TrimmedFsa& fsa, const BestSearch& to_final, Progress& progress)
-      : fsa_(fsa), to_final_(to_final), progress_(progress) {
+      : fsa_(fsa), to_final_(to_final), progress_(progress), held_(progress) {
     const Links links = make_links(fsa, Direction::kForward, [](const TrimmedArc&) { return true; });
     const std::vector<int32_t> component = strong_components(links, progress);
     double largest = 1;
@@ -92,6 +95,7 @@ class UniquePaths {
       queue_.pop();
       if (prefix.elements[0].first == fsa_.final_state()) {
         found.push_back(tree_.arcs(tree_.root(), prefix.elements[0].second));
+        held_.add(found.back().size() * sizeof(int64_t));
         continue;
       }
       expand(prefix);
@@ -134,6 +138,7 @@ class UniquePaths {
       prefix.total = std::max(prefix.total, total - cost_ * static_cast<double>(length));
     }
     std::sort(prefix.elements.begin(), prefix.elements.end());
+    held_.add(sizeof(Prefix) + prefix.elements.size() * (sizeof(prefix.elements[0]) + TraceTree::kNodeBytes));
     queue_.push(std::move(prefix));
   }
 
@@ -156,6 +161,7 @@ class UniquePaths {
   const TrimmedFsa& fsa_;
   const BestSearch& to_final_;
   Progress& progress_;
+  Held held_;
   TraceTree tree_;
   std::priority_queue<Prefix, std::vector<Prefix>, Later> queue_;
   int64_t order_ = 0;

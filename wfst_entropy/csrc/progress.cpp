@@ -14,6 +14,13 @@ void Progress::throw_limit() const {
                    std::to_string(num_arcs_) + " arcs so far; raise the limit if it is meant to be so large.");
 }
 
+void Progress::throw_held() const {
+  throw LimitError(operation_ + ": its tables outgrow the " + std::to_string(max_held_ >> 20) +
+                   " MB that max_states=" + std::to_string(max_states_) + " allows them, with " +
+                   std::to_string(num_states_) + " states and " + std::to_string(num_arcs_) +
+                   " arcs so far; raise max_states if they are meant to be so large.");
+}
+
 void Progress::check_interrupt() const {
   nb::gil_scoped_acquire held;
   if (PyErr_CheckSignals() == 0) return;

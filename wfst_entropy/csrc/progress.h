@@ -31,7 +31,8 @@ class Progress {
   Progress(std::string operation, int64_t max_states, int64_t max_arcs)
       : operation_(std::move(operation)),
         max_states_(std::min(max_states, kLargest)),
-        max_arcs_(std::min(max_arcs, kLargest)) {}
+        max_arcs_(std::min(max_arcs, kLargest)),
+        max_held_(std::max(kLeastHeld, kHeldPerState * max_states_)) {}
 
   // Tells that the result has, or is about to have, so many states and arcs. Throws LimitError, or what Ctrl-C raises.
   void grow(int64_t num_states, int64_t num_arcs) {
@@ -46,6 +47,12 @@ class Progress {
     if (++steps_ % kStepsBetweenChecks == 0) check_interrupt();
   }
 
+  // Tells that the tables of the operation take so many more bytes (or fewer). Throws LimitError. See Held.
+  void hold(int64_t bytes) {
+    held_ += bytes;
+    if (bytes > 0 && held_ > max_held_) throw_held();
+  }
+
   const std::string& operation() const { return operation_; }
   int64_t max_states() const { return max_states_; }
   int64_t max_arcs() const { return max_arcs_; }
@@ -53,14 +60,41 @@ class Progress {
  private:
   static constexpr int64_t kLargest = std::numeric_limits<int32_t>::max() - 1;
   static constexpr uint64_t kStepsBetweenChecks = 1 << 18;
+  // Tables that no count of states or arcs bounds may take as much as the states that the caller allows.
+  static constexpr int64_t kHeldPerState = 80, kLeastHeld = int64_t{64} << 20;
 
   [[noreturn]] void throw_limit() const;
+  [[noreturn]] void throw_held() const;
   void check_interrupt() const;  // takes the GIL
 
   std::string operation_;
-  int64_t max_states_, max_arcs_;
+  int64_t max_states_, max_arcs_, max_held_;
   int64_t num_states_ = 0, num_arcs_ = 0;
+  int64_t held_ = 0;
   uint64_t steps_ = 0;
+};
+
+// What one table of an operation holds, in bytes, about; given back when the table goes.
+class Held {
+ public:
+  explicit Held(Progress& progress) : progress_(progress) {}
+  Held(const Held&) = delete;
+  Held& operator=(const Held&) = delete;
+  ~Held() { clear(); }
+
+  void clear() {
+    progress_.hold(-bytes_);
+    bytes_ = 0;
+  }
+
+  void add(int64_t bytes) {
+    bytes_ += bytes;
+    progress_.hold(bytes);
+  }
+
+ private:
+  Progress& progress_;
+  int64_t bytes_ = 0;
 };
 
 }  // namespace wfst_entropy

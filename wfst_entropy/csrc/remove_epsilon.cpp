@@ -33,11 +33,13 @@ std::vector<int32_t> renumber(const TrimmedFsa& fsa) {
 
 // Adds the arcs that `middle` has with a label, on behalf of a state that reaches it over `epsilons`.
 void add_arcs(const TrimmedFsa& fsa, const std::vector<int32_t>& number, int32_t middle, double weight,
-              const std::vector<int64_t>& epsilons, const SparseRow& derivatives, Output& out) {
+              const std::vector<int64_t>& epsilons, const SparseRow& derivatives, Output& out, Progress& progress) {
   for (int64_t a = fsa.splits[middle]; a < fsa.splits[middle + 1]; ++a) {
     const TrimmedArc& arc = fsa.arcs[a];
     if (is_epsilon(arc)) continue;
     out.builder.add_arc(number[arc.dst], arc.label);
+    progress.hold(static_cast<int64_t>(epsilons.size() + 1) * sizeof(int64_t) +
+                  static_cast<int64_t>(derivatives.size()) * sizeof(Coefficient));
     for (int64_t e : epsilons) out.map_arcs.push_back(fsa.arcs[e].number);
     out.map_arcs.push_back(arc.number);
     out.map_splits.push_back(static_cast<int64_t>(out.map_arcs.size()));
@@ -72,17 +74,20 @@ void remove_one(const TrimmedFsa& fsa, bool log, bool derivatives, Output& out, 
   BestSearch search(fsa, epsilons, progress);
   LogClosure closure(fsa, epsilons, progress);
   const std::vector<int32_t> number = renumber(fsa);
+  std::vector<uint8_t> labelled(fsa.num_states(), 0);
+  for (const TrimmedArc& arc : fsa.arcs) labelled[arc.src] |= !is_epsilon(arc);
   for (int32_t s = 0; s < fsa.num_states(); ++s) {
     if (number[s] < 0) continue;
     out.builder.begin_state();
     if (log) closure.row(s);  // where the sum does not converge, that is the message
     search.run(s);
     for (int32_t middle : search.reached()) {
+      if (!labelled[middle]) continue;  // nothing to add: paths over many epsilons are not worked out in vain
       const double weight = log ? closure.row(s).at(middle) : search.distance(middle);
       const std::vector<int64_t> path = search.path(middle);
       SparseRow row;
       if (derivatives && log) row = expected_epsilons(fsa, epsilons, closure, s, middle);
-      add_arcs(fsa, number, middle, weight, path, row, out);
+      add_arcs(fsa, number, middle, weight, path, row, out, progress);
     }
     if (!derivatives) closure.clear();  // only derivatives look at the rows of other states again
   }

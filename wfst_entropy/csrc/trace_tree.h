@@ -8,8 +8,17 @@
 namespace wfst_entropy {
 
 class TraceTree {
+  struct Entry {
+    int64_t parent, jump;
+    int64_t depth, arc;
+    double weight;
+    uint64_t hash;
+    int64_t written;
+  };
+
  public:
   using Node = int64_t;
+  static constexpr int64_t kNodeBytes = sizeof(Entry);
 
   TraceTree() { nodes_.push_back({0, 0, 0, -1, 0, 0, 0}); }
 
@@ -64,14 +73,6 @@ class TraceTree {
   void shrink(size_t size) { nodes_.resize(size); }
 
  private:
-  struct Entry {
-    Node parent, jump;
-    int64_t depth, arc;
-    double weight;
-    uint64_t hash;
-    int64_t written;
-  };
-
   static constexpr uint64_t kBase = 0x9E3779B97F4A7C15u;
 
   static uint64_t mixed(int64_t symbol) {

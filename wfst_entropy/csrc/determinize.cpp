@@ -199,6 +199,7 @@ class Determinizer {
       subset.potential = -tree_.weight(subset.base, best.trace);
       if (!options_.derivatives) return;
       for (int64_t a : tree_.arcs(subset.base, best.trace)) {
+        progress_.step();
         subset.potential_derivative.push_back({fsa_.arcs[a].number, -1});
       }
       sort_and_add(subset.potential_derivative);

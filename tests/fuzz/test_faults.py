@@ -7,6 +7,7 @@ import torch
 
 from wfst_entropy import _native
 from wfst_entropy.algorithms import (
+    difference,
     get_tot_scores,
     intersect_dense,
     intersect_dense_tot_scores,
@@ -28,6 +29,7 @@ from wfst_entropy.fsa.errors import (
     FsaTypeError,
     FsaValueError,
 )
+from wfst_entropy.inspection import check
 
 LOOP = Fsa.from_str("0 0 0 0\n0 1 -1 0\n1")
 
@@ -108,3 +110,16 @@ def test_pruning_to_no_states_leaves_an_empty_graph():
 def test_a_default_that_integers_cannot_hold():
     with pytest.raises(FsaValueError, match=r"default_value: .* can hold, got 1e\+30"):
         index_select(torch.tensor([5, 6]), torch.tensor([0, -1]), 1e30)
+
+
+def test_messages_with_differentiable_scores():
+    """Torch warns where such a score becomes a Python number, and warnings may be errors."""
+    weighted = Fsa.from_str("0 1 1 0.5\n1 2 -1 0\n2")
+    weighted.scores.requires_grad_(True)
+    with pytest.raises(FsaValueError, match=r"arc 0 has 0.5\."):
+        difference(weighted, weighted)
+    broken = weighted.with_scores(torch.tensor([float("nan"), 0.0], requires_grad=True))
+    assert any("nan" in str(finding) for finding in check(broken))
+    scores = torch.full((1, 1, 2), float("nan"), requires_grad=True)
+    with pytest.raises(FsaValueError, match="nan"):
+        intersect_dense(weighted, DenseFsaVec.from_lengths(scores, torch.tensor([1])))

@@ -86,7 +86,7 @@ def difference(
         arc = int(weighted[0])
         raise FsaValueError(
             f"difference: the scores of b_fsa must be 0, for a string is taken out whole or not at "
-            f"all; arc {arc} has {float(b_fsa.scores[arc])}. Use "
+            f"all; arc {arc} has {float(b_fsa.scores.detach()[arc])}. Use "
             "b_fsa.with_scores(torch.zeros_like(b_fsa.scores))."
         )
     result = _surgery.run(

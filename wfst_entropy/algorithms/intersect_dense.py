@@ -431,7 +431,7 @@ def _native_lattice(
     if bad.numel():
         s, t, symbol = bad.tolist()
         n, t = int(b_fsas.utterances[s]), int(b_fsas.start_frames[s]) + t
-        raise bad_score("b_fsas", n, t, symbol, float(b_fsas.scores[n, t, symbol]))
+        raise bad_score("b_fsas", n, t, symbol, float(b_fsas.scores.detach()[n, t, symbol]))
     return _Structure(result.shape, result.arcs, arc_map, frames, positions)
 
 

@@ -181,7 +181,9 @@ def _scores(fsa: Fsa) -> _Found:
     found: _Found = []
     invalid = torch.nonzero(fsa.scores.isnan() | (fsa.scores == torch.inf)).flatten().tolist()
     if invalid:
-        arcs = ", ".join(f"arc {arc} ({float(fsa.scores[arc])})" for arc in invalid[:_SHOWN])
+        arcs = ", ".join(
+            f"arc {arc} ({float(fsa.scores.detach()[arc])})" for arc in invalid[:_SHOWN]
+        )
         found.append(
             (
                 Severity.ERROR,

@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 # pip's own variable, so that the build environment is constrained too
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Threads that wait sleep: where another process needs the cores, spinning slows both down.
+export OMP_WAIT_POLICY ?= passive
 
 NATIVE := CMakeLists.txt $(wildcard wfst_entropy/csrc/*)
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 import torch
 
 from wfst_entropy import _native
 from wfst_entropy.algorithms import (
     difference,
+    first_difference,
     get_tot_scores,
     intersect_dense,
     intersect_dense_tot_scores,
+    n_shortest_paths,
     prune,
 )
 from wfst_entropy.fsa import (
@@ -23,7 +27,9 @@ from wfst_entropy.fsa import (
     save_k2,
 )
 from wfst_entropy.fsa.errors import (
+    CyclicFsaError,
     FsaAttributeError,
+    FsaError,
     FsaFormatError,
     FsaIndexError,
     FsaTypeError,
@@ -123,3 +129,31 @@ def test_messages_with_differentiable_scores():
     scores = torch.full((1, 1, 2), float("nan"), requires_grad=True)
     with pytest.raises(FsaValueError, match="nan"):
         intersect_dense(weighted, DenseFsaVec.from_lengths(scores, torch.tensor([1])))
+
+
+def test_masks_do_not_hide_gains():
+    # tolerance for rounding was in proportion to the largest score of a component, 1e30 here
+    arcs = [(0, 1, 5), (0, 2, -1), (1, 0, 5), (1, 2, -1)]
+    fsa = Fsa.from_arcs(arcs, torch.tensor([0.0, -0.5, -1e30, 0.0]))
+    assert prune(fsa, 0.0).labels.tolist() == [5, -1]
+    assert n_shortest_paths(fsa, 1).values.tolist() == [0, 3]
+    loops = Fsa.from_arcs([(0, 0, 5), (0, 0, 6), (0, 1, -1)], torch.tensor([20.0, -1e30, 0.0]))
+    with pytest.raises(CyclicFsaError, match="positive score 20"):
+        n_shortest_paths(loops, 20)
+
+
+def test_a_negative_tolerance():
+    with pytest.raises(FsaValueError, match=r"delta: must be 0 or a positive number, got -1\.0"):
+        first_difference(LOOP, LOOP, delta=-1.0)
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_k2_files_with_any_byte_damaged(tmp_path):
+    path = tmp_path / "graph.pt"
+    save_k2(LOOP, path)
+    content = path.read_bytes()
+    end = content.index(b"PK", content.index(b"data.pkl") + 100)  # of the pickle
+    for at in range(content.index(b"data.pkl"), end):
+        path.write_bytes(content[:at] + b"\x80" + content[at + 1 :])
+        with contextlib.suppress(FsaError):
+            load_k2(path)

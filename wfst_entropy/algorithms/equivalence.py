@@ -71,8 +71,8 @@ def first_difference(
     Raises:
       FsaRuntimeError: an FSA cannot be determinised within the limit.
       CyclicFsaError: weights of epsilon cycles do not converge.
-      FsaTypeError, FsaValueError: not an Fsa, a vector, another semiring, a score that is NaN or
-        +inf.
+      FsaTypeError, FsaValueError: not an Fsa, a vector, another semiring, a negative `delta`, a
+        score that is NaN or +inf.
 
     Source: OpenFst's `equivalent`, for deterministic acceptors.
 
@@ -86,6 +86,8 @@ def first_difference(
             raise FsaTypeError(f"{name}: must be an Fsa, got {type(fsa).__name__}.")
         if fsa.num_axes != 2:
             raise FsaTypeError(f"{name}: must be one FSA, not a vector; compare {name}[i].")
+    if not delta >= 0:
+        raise FsaValueError(f"delta: must be 0 or a positive number, got {delta!r}.")
     one, other = (_Machine.make(fsa, semiring, max_states) for fsa in (a, b))
     for labels in _Comparison(one, other, delta).suspects():
         weights = one.weight(labels), other.weight(labels)

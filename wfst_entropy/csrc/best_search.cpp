@@ -67,16 +67,20 @@ void BestSearch::run(int32_t source) {
 // Bellman and Ford's rounds within one component.
 void BestSearch::relax_cyclic(const int32_t* begin, const int32_t* end) {
   const int32_t component = component_[*begin];
-  double largest = 1;
+  double largest = 0, gains = 0;
   bool cyclic = false;
   for (const int32_t* state = begin; state != end; ++state) {
     for (int64_t i = links_.splits[*state]; i < links_.splits[*state + 1]; ++i) {
       if (component_[links_.to[i]] != component) continue;
       cyclic = true;
-      largest = std::max(largest, std::abs(fsa_.arcs[links_.arc[i]].score));
+      const double score = fsa_.arcs[links_.arc[i]].score;
+      largest = std::max(largest, std::abs(score));
+      gains += std::max(score, 0.0);
     }
   }
   if (!cyclic) return;
+  // A score below minus the sum of all gains (a mask of -1e30, say) is on no cycle that comes near a gain.
+  const double tolerance = kTolerance * std::max(1.0, std::min(largest, gains));
   std::vector<int32_t> active(begin, end), changed;
   int64_t improvements = 0;
   while (!active.empty()) {
@@ -88,7 +92,7 @@ void BestSearch::relax_cyclic(const int32_t* begin, const int32_t* end) {
         const int32_t to = links_.to[i];
         if (component_[to] != component) continue;
         const double distance = distance_[state] + fsa_.arcs[links_.arc[i]].score;
-        if (distance <= distance_[to] + kTolerance * largest) continue;
+        if (distance <= distance_[to] + tolerance) continue;
         distance_[to] = distance;
         via_[to] = links_.arc[i];
         changed.push_back(to);

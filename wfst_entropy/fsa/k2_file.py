@@ -29,6 +29,18 @@ from wfst_entropy.fsa.text_format import MANY_STATES
 # Bookkeeping of k2, which is worked out anew here.
 _NOT_ATTRIBUTES = ("arcs", "properties", "labels_version", "scores", "labels")
 
+# What the reader of damaged pickles stumbles over.
+_DAMAGED = (
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+)
+
 
 def load_k2(path: str | os.PathLike[str]) -> Fsa:
     """Reads a graph that k2 saved, such as icefall's `HLG.pt`; k2 need not be installed.
@@ -56,7 +68,7 @@ def load_k2(path: str | os.PathLike[str]) -> Fsa:
     torch.serialization.add_safe_globals(_STAND_INS)
     try:
         values = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, UnicodeDecodeError) as error:
+    except _DAMAGED as error:
         # torch's own message would advise to run whatever the file holds.
         problem = str(error).rpartition("WeightsUnpickler error:")[2].strip().partition("\n")[0]
         raise FsaFormatError(

@@ -157,3 +157,8 @@ def test_k2_files_with_any_byte_damaged(tmp_path):
         path.write_bytes(content[:at] + b"\x80" + content[at + 1 :])
         with contextlib.suppress(FsaError):
             load_k2(path)
+
+
+def test_a_table_of_indexes_is_refused():
+    with pytest.raises(FsaValueError, match=r"exactly one, got shapes \(1,\) and \(2, 2\)"):
+        index_select(torch.zeros(1), torch.tensor([[0, 0], [0, -1]]))

@@ -78,7 +78,8 @@ def index_select(src: Tensor, indexes: Tensor, default_value: float = 0) -> Tens
     Raises:
       FsaTypeError: the indexes are not integers.
       FsaIndexError: an index outside `src`.
-      FsaValueError: a `default_value` that integers of the dtype of `src` cannot hold.
+      FsaValueError: a `default_value` that integers of the dtype of `src` cannot hold, or another
+        number of axes.
 
     Example:
       >>> index_select(torch.tensor([5, 6, 7]), torch.tensor([2, -1]), default_value=9).tolist()
@@ -86,6 +87,11 @@ def index_select(src: Tensor, indexes: Tensor, default_value: float = 0) -> Tens
     """
     if indexes.is_floating_point() or indexes.dtype == torch.bool:
         raise FsaTypeError(f"indexes: must be integers, got {indexes.dtype}.")
+    if indexes.dim() != 1 or not src.dim():
+        raise FsaValueError(
+            "index_select: needs `src` with at least one axis and `indexes` with exactly one, got "
+            f"shapes {tuple(src.shape)} and {tuple(indexes.shape)}."
+        )
     indexes = indexes.to(torch.int64)
     if bool(((indexes < -1) | (indexes >= src.shape[0])).any()):
         raise FsaIndexError(

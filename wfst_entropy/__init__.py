@@ -121,11 +121,18 @@ if TYPE_CHECKING:
     from wfst_entropy.inspection import check, diff, draw, explain, info, paths
     from wfst_entropy.losses import (
         Alignment,
+        AlignmentKL,
         CTCLoss,
+        RNNTLoss,
         ctc_alignment,
         ctc_loss,
+        ctc_semiring,
         fsa_alignment,
         fsa_loss,
+        rnnt_alignment,
+        rnnt_grid_alignment,
+        rnnt_loss,
+        rnnt_semiring,
     )
     from wfst_entropy.semirings import (
         ConditionalCovarianceSemiring,
@@ -170,6 +177,7 @@ _ROOMS = (
 
 __all__ = [
     "Alignment",
+    "AlignmentKL",
     "CTCLoss",
     "ConditionalCovarianceSemiring",
     "ConditionalEntropySemiring",
@@ -188,6 +196,7 @@ __all__ = [
     "LogReverseKLSemiring",
     "LogSemiring",
     "ProductSemiring",
+    "RNNTLoss",
     "RaggedShape",
     "RaggedTensor",
     "RealSemiring",
@@ -208,6 +217,7 @@ __all__ = [
     "ctc_graph",
     "ctc_greedy_search",
     "ctc_loss",
+    "ctc_semiring",
     "ctc_topo",
     "decode",
     "determinize",
@@ -283,6 +293,10 @@ __all__ = [
     "replace_fsa",
     "reverse",
     "reweight",
+    "rnnt_alignment",
+    "rnnt_grid_alignment",
+    "rnnt_loss",
+    "rnnt_semiring",
     "save_k2",
     "score_covariance",
     "score_variance",

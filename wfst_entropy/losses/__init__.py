@@ -1,7 +1,25 @@
 """Losses over alignments: likelihood and entropy."""
 
-from wfst_entropy.losses.alignment import Alignment
+from wfst_entropy.losses.alignment import Alignment, AlignmentKL
 from wfst_entropy.losses.ctc import CTCLoss, ctc_alignment, ctc_loss
+from wfst_entropy.losses.ctc_recursion import ctc_semiring
 from wfst_entropy.losses.fsa import fsa_alignment, fsa_loss
+from wfst_entropy.losses.rnnt import RNNTLoss, rnnt_alignment, rnnt_loss
+from wfst_entropy.losses.rnnt_grid import rnnt_grid_alignment
+from wfst_entropy.losses.rnnt_recursion import rnnt_semiring
 
-__all__ = ["Alignment", "CTCLoss", "ctc_alignment", "ctc_loss", "fsa_alignment", "fsa_loss"]
+__all__ = [
+    "Alignment",
+    "AlignmentKL",
+    "CTCLoss",
+    "RNNTLoss",
+    "ctc_alignment",
+    "ctc_loss",
+    "ctc_semiring",
+    "fsa_alignment",
+    "fsa_loss",
+    "rnnt_alignment",
+    "rnnt_grid_alignment",
+    "rnnt_loss",
+    "rnnt_semiring",
+]

@@ -29,6 +29,22 @@ class Alignment(NamedTuple):
     valid: Tensor
 
 
+class AlignmentKL(NamedTuple):
+    """Divergence of a teacher's alignments from a student's, per utterance, in nats.
+
+    Attributes:
+        kl: (N,) KL(teacher || student) over the paths, of the kind that was asked for; 0 where the
+            first of the two models has no alignment, +inf where it has one that the second has not.
+        nll: (N,) the student's negative log-likelihood; +inf where it has no alignment.
+        valid: (N,) bool, whether the divergence is defined and finite. Elsewhere all gradients of
+            ``kl`` are exactly 0.
+    """
+
+    kl: Tensor
+    nll: Tensor
+    valid: Tensor
+
+
 def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     """Refuses a string that is not one of the choices.
 

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 import wfst_entropy._native as _native
-from wfst_entropy.algorithms.intersect_dense import SCORE_LIMIT
 from wfst_entropy.algorithms.kernel_gradient import bad_score, differentiable_once
-from wfst_entropy.fsa.errors import FsaTypeError, FsaValueError
 from wfst_entropy.losses.alignment import (
     KINDS,
     REDUCTIONS,
     Alignment,
-    as_lengths,
     check_choice,
     entropy_of_kind,
     reduce_loss,
 )
+from wfst_entropy.losses.ctc_batch import CtcBatch, checked_ctc_batch
+from wfst_entropy.losses.ctc_recursion import ctc_recursion
 from wfst_entropy.semirings import ConditionalEntropySemiring
 
 
@@ -78,7 +77,7 @@ def ctc_alignment(
     [1.682, 1.5445, 1.0]
     """
     check_choice("kind", kind, KINDS)
-    batch = _checked(log_probs, targets, input_lengths, target_lengths, blank)
+    batch = checked_ctc_batch(log_probs, targets, input_lengths, target_lengths, blank)
     return _alignment(batch, kind)
 
 
@@ -124,10 +123,10 @@ def ctc_loss(
     """
     check_choice("kind", kind, KINDS)
     check_choice("reduction", reduction, REDUCTIONS)
-    batch = _checked(log_probs, targets, input_lengths, target_lengths, blank)
+    batch = checked_ctc_batch(log_probs, targets, input_lengths, target_lengths, blank)
     return reduce_loss(
         _alignment(batch, kind, entropy=entropy_scale != 0),
-        batch.target_lengths,
+        batch.targets.lengths,
         reduction=reduction,
         zero_infinity=zero_infinity,
         entropy_scale=entropy_scale,
@@ -195,91 +194,23 @@ class CTCLoss(torch.nn.Module):
         )
 
 
-class _Batch(NamedTuple):
-    """Checked arguments; everything but the scores is int64 on the CPU."""
-
-    log_probs: Tensor
-    targets: Tensor  # flat
-    target_offsets: Tensor  # (N,) where an utterance's labels begin
-    input_lengths: Tensor
-    target_lengths: Tensor
-    blank: int
-
-
-def _checked(
-    log_probs: Tensor, targets: Tensor, input_lengths: Any, target_lengths: Any, blank: int
-) -> _Batch:
-    if not isinstance(log_probs, Tensor) or not log_probs.is_floating_point():
-        came = log_probs.dtype if isinstance(log_probs, Tensor) else type(log_probs).__name__
-        raise FsaTypeError(f"log_probs: must be a floating-point tensor (N, T, C), got {came}")
-    if log_probs.dim() != 3:
-        raise FsaValueError(
-            f"log_probs: must be batch-first (N, T, C), got shape {tuple(log_probs.shape)}"
-        )
-    n, num_frames, num_symbols = log_probs.shape
-    if not 0 <= blank < num_symbols:
-        raise FsaValueError(f"blank: must be a symbol in 0..{num_symbols - 1}, got {blank}")
-    if not isinstance(targets, Tensor) or targets.is_floating_point():
-        came = targets.dtype if isinstance(targets, Tensor) else type(targets).__name__
-        raise FsaTypeError(f"targets: must be an integer tensor, got {came}")
-    frames = f"frames of log_probs, which is batch-first {tuple(log_probs.shape)}"
-    frame_counts = as_lengths("input_lengths", input_lengths, n, num_frames, frames)
-    if targets.dim() == 2 and targets.shape[0] == n:
-        longest, axis = targets.shape[1], "second axis of targets"
-    elif targets.dim() == 1:
-        longest, axis = targets.numel(), "size of targets"
-    else:
-        raise FsaValueError(
-            f"targets: must have shape ({n}, U), or (sum of target_lengths,), "
-            f"got {tuple(targets.shape)}"
-        )
-    counts = as_lengths("target_lengths", target_lengths, n, longest, axis)
-    if targets.dim() == 2:
-        offsets = torch.arange(n) * longest
-    else:
-        offsets = counts.cumsum(0) - counts
-        if int(counts.sum()) != longest:
-            raise FsaValueError(
-                f"target_lengths: sum to {int(counts.sum())}, but the concatenated targets have "
-                f"{longest} labels"
-            )
-    # A copy: what was checked here must still hold in the backward call, when the caller may have
-    # filled the buffer that the targets came from (a NumPy array, say) with other labels.
-    flat = targets.detach().to("cpu", torch.int64, copy=True).flatten()
-    _check_labels(flat, offsets, counts, blank, num_symbols)
-    if log_probs.dtype not in (torch.float32, torch.float64):
-        log_probs = log_probs.float()
-    return _Batch(log_probs, flat, offsets, frame_counts, counts, blank)
-
-
-def _check_labels(
-    flat: Tensor, offsets: Tensor, counts: Tensor, blank: int, num_symbols: int
-) -> None:
-    """Refuses labels that are blank or not in the vocabulary; labels beyond a length are free."""
-    utterance = torch.repeat_interleave(torch.arange(counts.numel()), counts)
-    position = torch.arange(utterance.numel()) - (counts.cumsum(0) - counts)[utterance]
-    labels = flat[offsets[utterance] + position]
-    wrong = (labels < 0) | (labels >= num_symbols) | (labels == blank)
-    for i in wrong.nonzero().flatten().tolist()[:1]:
-        label = int(labels[i])
-        what = "the blank" if label == blank else "outside the vocabulary"
-        raise FsaValueError(
-            f"targets: utterance {int(utterance[i])}, position {int(position[i])} is {label}, "
-            f"{what}; labels must lie in 0..{num_symbols - 1} and differ from blank ({blank})"
-        )
-
-
-def _alignment(batch: _Batch, kind: str, entropy: bool = True) -> Alignment:
-    if _native.can_run(batch.log_probs):
-        save = torch.is_grad_enabled() and batch.log_probs.requires_grad
-        nll, conditional, path_count = _NativeCtc.apply(*batch, entropy, save)
+def _alignment(batch: CtcBatch, kind: str, entropy: bool = True) -> Alignment:
+    scores = batch.log_probs
+    if scores.dtype not in (torch.float32, torch.float64):
+        scores = scores.float()
+    if _native.can_run(scores):
+        save = torch.is_grad_enabled() and scores.requires_grad
+        labels = (*batch.targets, batch.input_lengths, batch.blank)
+        nll, conditional, path_count = _NativeCtc.apply(scores, *labels, entropy, save)
         valid = path_count > 0
     else:
-        nll, conditional = _torch_ctc(batch)
+        precise = scores if scores.device.type == "mps" else scores.double()  # mps has no float64
+        mass, conditional = ctc_recursion(batch, precise, ConditionalEntropySemiring())
+        nll, conditional = -mass.to(scores.dtype), conditional.to(scores.dtype)
         valid = nll.detach() < torch.inf
     if not entropy:
         return Alignment(nll, conditional, valid)
-    lengths = (batch.input_lengths, batch.target_lengths)
+    lengths = (batch.input_lengths, batch.targets.lengths)
     return Alignment(nll, entropy_of_kind(kind, nll, conditional, *lengths), valid)
 
 
@@ -292,8 +223,8 @@ class _NativeCtc(torch.autograd.Function):
         log_probs: Tensor,
         targets: Tensor,
         target_offsets: Tensor,
-        input_lengths: Tensor,
         target_lengths: Tensor,
+        input_lengths: Tensor,
         blank: int,
         entropy: bool,
         save: bool,
@@ -325,76 +256,3 @@ class _NativeCtc(torch.autograd.Function):
         grad = _native.ctc_backward(batch, cells, cell_offsets, path_count, by_nll, by_entropy)
         grad = differentiable_once(grad, log_probs, grad_nll, grad_entropy)
         return grad, None, None, None, None, None, None, None
-
-
-def _torch_ctc(batch: _Batch) -> tuple[Tensor, Tensor]:
-    """The torch engine: states 0..2U alternate blank and label; one Python loop over frames."""
-    semiring = ConditionalEntropySemiring()
-    symbols, used = _padded_symbols(batch)
-    scores = _emissions(batch, symbols, used)
-    n, _, num_states = scores.shape
-    is_label = torch.arange(num_states, device=scores.device) % 2 == 1
-    differs = torch.zeros_like(symbols, dtype=torch.bool)
-    differs[:, 2:] = symbols[:, 2:] != symbols[:, :-2]
-    no_skip = ~(differs & is_label)
-    start = torch.zeros(n, num_states, dtype=torch.bool, device=scores.device)
-    start[:, 0] = True
-    mass = torch.where(start, 0.0, -torch.inf).to(scores.dtype)
-    entropy = torch.zeros_like(mass)
-    lengths = batch.input_lengths.to(scores.device)
-    for t in range(int(batch.input_lengths.max()) if n else 0):
-        merged = semiring.sum(
-            (_predecessors(mass, no_skip, -torch.inf), _predecessors(entropy, no_skip, 0.0)), 0
-        )
-        new_mass, new_entropy = semiring.times(merged, semiring.convert(scores[:, t]))
-        running = (t < lengths)[:, None]
-        mass = torch.where(running, new_mass, mass)
-        entropy = torch.where(running, new_entropy, entropy)
-    last = 2 * batch.target_lengths.to(scores.device)
-    final = torch.stack([last, (last - 1).clamp(min=0)])
-    missing = torch.stack([last < 0, last == 0])  # an empty transcript has no last label
-    mass = mass.gather(1, final.T).T.masked_fill(missing, -torch.inf)
-    entropy = entropy.gather(1, final.T).T.masked_fill(missing, 0.0)
-    mass, entropy = semiring.sum((mass, entropy), 0)
-    return -mass.to(batch.log_probs.dtype), entropy.to(batch.log_probs.dtype)
-
-
-def _predecessors(value: Tensor, no_skip: Tensor, fill: float) -> Tensor:
-    """(3, N, S): the value of the same state, the one before, and the one before that."""
-    padded, num_states = torch.nn.functional.pad(value, (2, 0), value=fill), value.shape[1]
-    before = padded[:, 1 : 1 + num_states]
-    skipped = padded[:, :num_states].masked_fill(no_skip, fill)
-    return torch.stack([value, before, skipped])
-
-
-def _padded_symbols(batch: _Batch) -> tuple[Tensor, Tensor]:
-    """The symbol of each state (N, S), S = 2 max U + 1, and whether the utterance has the state."""
-    n = batch.target_lengths.numel()
-    longest = int(batch.target_lengths.max()) if n else 0
-    position = torch.arange(longest)
-    inside = position < batch.target_lengths[:, None]
-    index = torch.where(inside, batch.target_offsets[:, None] + position, 0)
-    labels = batch.targets[index] if longest else torch.zeros(n, 0, dtype=torch.int64)
-    symbols = torch.full((n, 2 * longest + 1), batch.blank)
-    symbols[:, 1::2] = torch.where(inside, labels, batch.blank)
-    used = torch.arange(2 * longest + 1) <= 2 * batch.target_lengths[:, None]
-    return symbols.to(batch.log_probs.device), used.to(batch.log_probs.device)
-
-
-def _emissions(batch: _Batch, symbols: Tensor, used: Tensor) -> Tensor:
-    """(N, T, S) the score of each state in each frame, -inf where it may not be read."""
-    scores = batch.log_probs
-    num_frames = scores.shape[1]
-    emissions = scores.gather(2, symbols[:, None].expand(-1, num_frames, -1))
-    if scores.device.type != "mps":  # which has no float64
-        emissions = emissions.double()
-    lengths = batch.input_lengths.to(scores.device)
-    read = (torch.arange(num_frames, device=scores.device) < lengths[:, None])[:, :, None] & used[
-        :, None
-    ]
-    refused = read & ~(emissions.detach() <= SCORE_LIMIT)
-    if bool(refused.any()):
-        n, t, s = refused.nonzero()[0].tolist()
-        raise bad_score("log_probs", n, t, int(symbols[n, s]), float(emissions[n, t, s]))
-    masked = ~read | (emissions.detach() < -SCORE_LIMIT)
-    return emissions.masked_fill(masked, -torch.inf)

@@ -1,0 +1,152 @@
+"""CTC under any semiring, in torch: the engine for any device, any dtype and any derivative."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from wfst_entropy.algorithms.intersect_dense import SCORE_LIMIT
+from wfst_entropy.algorithms.kernel_gradient import bad_score
+from wfst_entropy.fsa.errors import FsaValueError
+from wfst_entropy.losses.ctc_batch import CtcBatch, checked_ctc_batch
+from wfst_entropy.semirings import Semiring
+from wfst_entropy.semirings.base import Value, map_slots
+
+
+def ctc_semiring(
+    log_probs: Tensor | tuple[Tensor, ...],
+    targets: Tensor,
+    input_lengths: Tensor | list[int],
+    target_lengths: Tensor | list[int],
+    blank: int = 0,
+    *,
+    semiring: Semiring,
+) -> Value:
+    r"""Computes the sum over all CTC paths of each transcript, in any semiring.
+
+    That is :math:`\bigoplus_\pi \bigotimes_t x_{t,\pi_t}`.
+
+    Args:
+        log_probs: (N, T, C) log-weights in nats; a tuple of tensors of this shape for a semiring
+            over several models, such as ``(student, teacher)`` for ``LogReverseKLSemiring``.
+        targets: (N, U) padded, or (sum of target_lengths,) concatenated.
+        input_lengths: (N,) frames.
+        target_lengths: (N,) labels.
+        blank: the blank symbol.
+        semiring: what to add and multiply with; any class with the interface of ``Semiring``.
+
+    Returns:
+        The value of each utterance: slots (N,) in the dtype of the scores, as differentiable as
+        the operations of the semiring are. It is the semiring's zero where no path exists.
+
+    Raises:
+        FsaTypeError, FsaValueError: see `ctc_alignment`; also for tensors of different shapes.
+
+    Source: "Entropy semirings" (arXiv 2312.10087), Theorem 2.4 and Section 4.
+
+    >>> from wfst_entropy.semirings import LogEntropySemiring
+    >>> scores = torch.tensor([[[0.5, 0.3, 0.2], [0.4, 0.4, 0.2], [0.6, 0.1, 0.3]]]).log()
+    >>> value = ctc_semiring(scores, torch.tensor([[1]]), [3], [1], semiring=LogEntropySemiring())
+    >>> [round(float(slot.exp()), 4) for slot in value]     # Z and the raw entropy
+    [0.316, 0.8429]
+    """
+    models = log_probs if isinstance(log_probs, tuple) else (log_probs,)
+    batch = checked_ctc_batch(models[0], targets, input_lengths, target_lengths, blank)
+    for model in models:
+        if model.shape != models[0].shape:
+            raise FsaValueError(
+                f"log_probs: all models must have the shape {tuple(models[0].shape)}, got "
+                f"{tuple(model.shape)}"
+            )
+    return ctc_recursion(batch, models if isinstance(log_probs, tuple) else models[0], semiring)
+
+
+def ctc_recursion(
+    batch: CtcBatch,
+    scores: Tensor | tuple[Tensor, ...],
+    semiring: Semiring,
+    names: tuple[str, ...] = ("log_probs", "log_probs"),
+) -> Value:
+    """The sum over paths; states 0..2U alternate blank and label, one Python loop over frames.
+
+    Args:
+        batch: checked arguments; its ``log_probs`` give the shape only.
+        scores: (N, T, C), or one such tensor per model.
+        semiring: of the values.
+        names: of the scores, for messages.
+    """
+    device = (scores[0] if isinstance(scores, tuple) else scores).device
+    symbols, used = _state_symbols(batch, device)
+    weights = _weights(batch, scores, semiring, symbols, used, names)
+    first = weights[0] if isinstance(weights, tuple) else weights
+    n, _, num_states = first.shape
+    is_label = torch.arange(num_states, device=device) % 2 == 1
+    differs = torch.zeros_like(symbols, dtype=torch.bool)
+    differs[:, 2:] = symbols[:, 2:] != symbols[:, :-2]
+    no_skip = ~(differs & is_label)
+    start = torch.arange(num_states, device=device) == 0
+    shape = (n, num_states)
+    zero = semiring.zero(shape, first.dtype, device)
+    one = semiring.one(shape, first.dtype, device)
+    state = map_slots(lambda a, b: torch.where(start, a, b), one, zero)
+    lengths = batch.input_lengths.to(device)
+    for t in range(int(batch.input_lengths.max()) if n else 0):
+        merged = semiring.sum(_predecessors(state, no_skip, zero), 0)
+        new = semiring.times(merged, map_slots(lambda w, t=t: w[:, t], weights))
+        running = (t < lengths)[:, None]
+        state = map_slots(lambda a, b, r=running: torch.where(r, a, b), new, state)
+    last = 2 * batch.targets.lengths.to(device)
+    final = torch.stack([last, (last - 1).clamp(min=0)], 1)
+    missing = torch.stack([last < 0, last == 0], 1)  # an empty transcript has no last label
+    ends = map_slots(lambda v, z: torch.where(missing, z[:, :1], v.gather(1, final)), state, zero)
+    return semiring.sum(ends, 1)
+
+
+def _predecessors(state: Value, no_skip: Tensor, zero: Value) -> Value:
+    """(3, N, S): the value of the same state, the one before, and the one before that."""
+
+    def shifted(value: Tensor, nothing: Tensor) -> Tensor:
+        before = torch.cat([nothing[:, :1], value[:, :-1]], 1)
+        two_before = torch.cat([nothing[:, :2], value[:, :-2]], 1)[:, : value.shape[1]]
+        return torch.stack([value, before, torch.where(no_skip, nothing, two_before)])
+
+    return map_slots(shifted, state, zero)
+
+
+def _state_symbols(batch: CtcBatch, device: torch.device) -> tuple[Tensor, Tensor]:
+    """The symbol of each state (N, S), S = 2 max U + 1, and whether the utterance has the state."""
+    labels = batch.targets.padded(batch.blank)
+    n, longest = labels.shape
+    symbols = torch.full((n, 2 * longest + 1), batch.blank)
+    symbols[:, 1::2] = labels
+    used = torch.arange(2 * longest + 1) <= 2 * batch.targets.lengths[:, None]
+    return symbols.to(device), used.to(device)
+
+
+def _weights(
+    batch: CtcBatch,
+    scores: Tensor | tuple[Tensor, ...],
+    semiring: Semiring,
+    symbols: Tensor,
+    used: Tensor,
+    names: tuple[str, ...],
+) -> Value:
+    """(N, T, S) the weight of each state in each frame, zero where it may not be read."""
+    models = scores if isinstance(scores, tuple) else (scores,)
+    num_frames = models[0].shape[1]
+    lengths = batch.input_lengths.to(symbols.device)
+    running = torch.arange(num_frames, device=symbols.device) < lengths[:, None]
+    read = running[:, :, None] & used[:, None]
+    emissions: list[Tensor] = []
+    for name, model in zip(names, models, strict=False):
+        emission = model.gather(2, symbols[:, None].expand(-1, num_frames, -1))
+        refused = read & ~(emission.detach() <= SCORE_LIMIT)
+        for n, t, s in refused.nonzero()[:1].tolist():
+            raise bad_score(name, n, t, int(symbols[n, s]), float(emission[n, t, s]))
+        too_low = emission.detach() < -SCORE_LIMIT
+        emissions.append(emission.masked_fill(too_low, -torch.inf).masked_fill(~read, 0.0))
+    weights: Any = semiring.convert(tuple(emissions) if isinstance(scores, tuple) else emissions[0])
+    zero = semiring.zero((1, 1, 1), emissions[0].dtype, symbols.device)
+    return map_slots(lambda w, z: torch.where(read, w, z), weights, zero)

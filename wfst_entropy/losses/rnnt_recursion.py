@@ -1,0 +1,221 @@
+"""The transducer's lattice under any semiring, in torch: any device, dtype and derivative."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from wfst_entropy.algorithms.intersect_dense import SCORE_LIMIT
+from wfst_entropy.fsa.errors import FsaTypeError, FsaValueError
+from wfst_entropy.losses.alignment import as_lengths, check_choice
+from wfst_entropy.semirings import Semiring
+from wfst_entropy.semirings.base import Value, map_slots
+
+RNNT_TYPES = ("regular", "modified", "constrained")
+
+Scores: TypeAlias = "Tensor | tuple[Tensor, ...]"
+
+
+def rnnt_semiring(
+    blank_scores: Scores,
+    label_scores: Scores,
+    logit_lengths: Tensor | list[int],
+    target_lengths: Tensor | list[int],
+    *,
+    semiring: Semiring,
+    rnnt_type: str = "regular",
+) -> Value:
+    r"""Computes the sum over all alignments of a transducer's lattice, in any semiring.
+
+    A node (t, u) has seen t frames and u labels; paths run from (0, 0) to (T, U). A blank at (t, u)
+    leads to (t + 1, u). A label leads to (t, u + 1) in the ``"regular"`` lattice, so the last arc
+    of every path is a blank, and to (t + 1, u + 1) in the ``"modified"`` one (one symbol a frame).
+    ``"constrained"``: as modified, but a label at (t, u) also costs the blank at (t, u + 1).
+
+    Args:
+        blank_scores: (N, T, U + 1) log-weights in nats of the blank at each node; a tuple of
+            tensors for a semiring over several models.
+        label_scores: (N, T, U) or (N, T, U + 1) log-weights of the next label at each node; what
+            stands at the last u of an utterance is not read.
+        logit_lengths: (N,) frames.
+        target_lengths: (N,) labels.
+        semiring: what to add and multiply with; any class with the interface of ``Semiring``.
+        rnnt_type: ``"regular"``, ``"modified"`` or ``"constrained"``.
+
+    Returns:
+        The value of each utterance: slots (N,) in the dtype of the scores, as differentiable as
+        the operations of the semiring are. It is the semiring's zero where no path exists.
+
+    Raises:
+        FsaTypeError, FsaValueError: for wrong dtypes, shapes or lengths, and for a score that is
+            NaN or above 2**26; it names the utterance and the node.
+
+    Source: Graves 2012, "Sequence transduction with recurrent neural networks", Eq. 16; for other
+    semirings "Entropy semirings" (arXiv 2312.10087), Section 4; for the types Kuang et al. 2022,
+    "Pruned RNN-T", and k2's ``rnnt_type``.
+
+    >>> from wfst_entropy.semirings import LogEntropySemiring
+    >>> blank = torch.tensor([[[0.6, 0.7], [0.5, 0.8]]]).log()
+    >>> label = torch.tensor([[[0.4], [0.5]]]).log()
+    >>> value = rnnt_semiring(blank, label, [2], [1], semiring=LogEntropySemiring())
+    >>> [round(float(slot.exp()), 4) for slot in value]     # Z and the raw entropy
+    [0.464, 0.6776]
+    """
+    check_choice("rnnt_type", rnnt_type, RNNT_TYPES)
+    first = blank_scores[0] if isinstance(blank_scores, tuple) else blank_scores
+    n, num_frames, width = checked_grid(blank_scores, label_scores)
+    frames = as_lengths("logit_lengths", logit_lengths, n, num_frames, "frames of the scores")
+    labels = as_lengths("target_lengths", target_lengths, n, width - 1, "labels of the scores")
+    lengths = (frames.to(first.device), labels.to(first.device))
+    return rnnt_recursion(blank_scores, label_scores, *lengths, semiring, rnnt_type)
+
+
+def checked_grid(blank_scores: Scores, label_scores: Scores) -> tuple[int, int, int]:
+    """Returns N, T and U + 1 of the planes, once their dtypes and shapes are as they must be."""
+    blanks = blank_scores if isinstance(blank_scores, tuple) else (blank_scores,)
+    labels = label_scores if isinstance(label_scores, tuple) else (label_scores,)
+    for name, tensors in (("blank_scores", blanks), ("label_scores", labels)):
+        for x in tensors:
+            if not isinstance(x, Tensor) or not x.is_floating_point():
+                came = x.dtype if isinstance(x, Tensor) else type(x).__name__
+                raise FsaTypeError(f"{name}: must be a floating-point tensor, got {came}")
+    shape = tuple(blanks[0].shape)
+    if len(shape) != 3 or shape[2] < 1:
+        raise FsaValueError(f"blank_scores: must have shape (N, T, U + 1), got {shape}")
+    n, num_frames, width = shape
+    for x in blanks:
+        if tuple(x.shape) != shape:
+            raise FsaValueError(
+                f"blank_scores: all models must have the shape {shape}, got {tuple(x.shape)}"
+            )
+    for x in labels:
+        if tuple(x.shape) not in ((n, num_frames, width), (n, num_frames, width - 1)):
+            raise FsaValueError(
+                f"label_scores: must have shape ({n}, {num_frames}, {width - 1}) or "
+                f"({n}, {num_frames}, {width}), to fit blank_scores, got {tuple(x.shape)}"
+            )
+    if len(blanks) != len(labels):
+        raise FsaValueError(
+            f"label_scores: must have as many models as blank_scores, {len(blanks)}, got "
+            f"{len(labels)}"
+        )
+    return n, num_frames, width
+
+
+def rnnt_recursion(
+    blank_scores: Scores,
+    label_scores: Scores,
+    frames: Tensor,
+    labels: Tensor,
+    semiring: Semiring,
+    rnnt_type: str,
+) -> Value:
+    """The sum over paths of checked planes: one Python loop over frames, or over anti-diagonals.
+
+    Args:
+        blank_scores: see `rnnt_semiring`.
+        label_scores: see `rnnt_semiring`.
+        frames: (N,) int64 on the device of the scores.
+        labels: likewise.
+        semiring: of the values.
+        rnnt_type: see `rnnt_semiring`.
+    """
+    stay = _arc_weights(blank_scores, frames, labels + 1, semiring, "blank")
+    move = _arc_weights(label_scores, frames, labels, semiring, "label")
+    width = _first(stay).shape[2]
+    move = map_slots(lambda m, z: _widened(m, z, width), move, _zeros(semiring, move))
+    steps = frames
+    if rnnt_type == "constrained":
+        after = map_slots(lambda b, m: torch.cat([b[:, :, 1:], m[:, :, -1:]], 2), stay, move)
+        move = semiring.times(move, after)
+    if rnnt_type == "regular":
+        steps = frames + labels
+        stay = map_slots(_skewed, stay, _zeros(semiring, stay))
+        move = map_slots(_skewed, move, _zeros(semiring, move))
+    return _band(stay, move, steps, labels, semiring)
+
+
+def _band(stay: Value, move: Value, steps: Tensor, ends: Tensor, semiring: Semiring) -> Value:
+    """Sums the paths of ``steps`` arcs from state 0 to state ``ends``.
+
+    Step k takes state u to u with the weight ``stay[:, k, u]`` and to u + 1 with ``move[:, k, u]``.
+    """
+    first = _first(stay)
+    n, _, width = first.shape
+    zero = semiring.zero((n, width), first.dtype, first.device)
+    one = semiring.one((n, width), first.dtype, first.device)
+    start = torch.arange(width, device=first.device) == 0
+    state = map_slots(lambda a, b: torch.where(start, a, b), one, zero)
+    for k in range(int(steps.max()) if n else 0):
+        stayed = semiring.times(state, map_slots(lambda w, k=k: w[:, k], stay))
+        moved = semiring.times(state, map_slots(lambda w, k=k: w[:, k], move))
+        pair = map_slots(
+            lambda s, m, z: torch.stack([s, torch.cat([z[:, :1], m[:, :-1]], 1)]),
+            stayed,
+            moved,
+            zero,
+        )
+        running = (k < steps)[:, None]
+        new = semiring.sum(pair, 0)
+        state = map_slots(lambda a, b, r=running: torch.where(r, a, b), new, state)
+    return map_slots(lambda v: v.gather(1, ends[:, None])[:, 0], state)
+
+
+def _first(value: Value) -> Tensor:
+    slot: Tensor = value[0] if isinstance(value, tuple) else value
+    return slot
+
+
+def _zeros(semiring: Semiring, like: Value) -> Value:
+    first = _first(like)
+    return semiring.zero((1, 1, 1), first.dtype, first.device)
+
+
+def _widened(x: Tensor, zero: Tensor, width: int) -> Tensor:
+    """Adds the state after the last label, from which no label leads on."""
+    missing = width - x.shape[2]
+    return x if missing == 0 else torch.cat([x, zero.expand(*x.shape[:2], missing)], 2)
+
+
+def _skewed(x: Tensor, zero: Tensor) -> Tensor:
+    """(N, T, W) to (N, T + W - 1, W): row d holds the nodes (d - u, u), an anti-diagonal."""
+    n, num_frames, width = x.shape
+    diagonals = torch.arange(num_frames + width - 1, device=x.device)
+    frame = diagonals[:, None] - torch.arange(width, device=x.device)
+    inside = (frame >= 0) & (frame < num_frames)
+    if num_frames == 0:
+        return zero.expand(n, width - 1, width)
+    index = frame.clamp(0, num_frames - 1)
+    return torch.where(inside, x.gather(1, index.expand(n, -1, -1)), zero)
+
+
+def _arc_weights(
+    scores: Scores, frames: Tensor, counts: Tensor, semiring: Semiring, what: str
+) -> Value:
+    """(N, T, W) weights of arcs at t < frames and u < counts, zero elsewhere."""
+    models = scores if isinstance(scores, tuple) else (scores,)
+    device = models[0].device
+    t = torch.arange(models[0].shape[1], device=device)
+    u = torch.arange(models[0].shape[2], device=device)
+    read = (t < frames[:, None])[:, :, None] & (u < counts[:, None])[:, None]
+    checked: list[Tensor] = []
+    for model in models:
+        refused = read[:, :, : model.shape[2]] & ~(model.detach() <= SCORE_LIMIT)
+        for place in refused.nonzero()[:1].tolist():
+            raise bad_node_score(what, place, float(model[tuple(place)]))
+        too_low = model.detach() < -SCORE_LIMIT
+        checked.append(model.masked_fill(too_low, -torch.inf).masked_fill(~read, 0.0))
+    weights: Any = semiring.convert(tuple(checked) if isinstance(scores, tuple) else checked[0])
+    return map_slots(lambda w, z: torch.where(read, w, z), weights, _zeros(semiring, weights))
+
+
+def bad_node_score(what: str, node: list[int], value: float) -> FsaValueError:
+    """Returns the error for a score at node [utterance, t, u] that is NaN, +inf or too large."""
+    return FsaValueError(
+        f"{what}_scores: utterance {node[0]}, frame {node[1]}, after {node[2]} "
+        f"labels is {value}; a log-weight must be a number up to 2**26, or -inf. Look for a "
+        f"division by zero, an overflow in half precision or a learning rate that made the model "
+        f"diverge."
+    )

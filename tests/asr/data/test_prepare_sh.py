@@ -124,6 +124,7 @@ def test_wrong_values_are_named(tmp_path: Path, args: list[str], message: str) -
     assert message in done.stderr
 
 
+@pytest.mark.slow
 def test_all_stages_run_on_a_folder_in_librispeechs_layout_and_then_skip(
     make_corpus: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -112,6 +112,7 @@ def two_processes(tmp_path_factory, train_arguments):
     return folder, namespace
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoder", ["tdnn", "lstm", "conformer"])
 def test_gradients_of_two_processes_are_those_of_the_joint_batch(two_processes, encoder):
     folder, namespace = two_processes

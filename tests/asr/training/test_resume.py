@@ -104,6 +104,7 @@ def tensors(value: object, name: str = "") -> dict[str, object]:
     }
 
 
+@pytest.mark.slow
 def test_killed_three_times_the_run_ends_as_if_it_never_was(train_arguments, tmp_path):
     script = tmp_path / "killer.py"
     script.write_text(KILLER)

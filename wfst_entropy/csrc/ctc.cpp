@@ -4,6 +4,7 @@
 #include <cmath>
 #include <vector>
 
+#include "huge_pages.h"
 #include "loops.h"
 #include "parallel.h"
 #include "path_count.h"
@@ -256,6 +257,7 @@ void ctc_forward(const CtcBatch<T>& batch, T* cells, double* nll, double* entrop
 template <class T>
 void ctc_backward(const CtcBatch<T>& batch, const T* cells, const uint8_t* path_count, const double* grad_nll,
                   const double* grad_entropy, int64_t max_frames, int64_t num_symbols, T* grad) {
+  advise_huge_pages(grad, batch.num_utterances * max_frames * num_symbols * sizeof(T));
   parallel_for(batch.num_utterances, batch.num_threads, [&](int64_t n) {
     T* rows = grad + n * max_frames * num_symbols;
     const int64_t used = path_count[n] == kNoPath ? 0 : batch.input_lengths[n];

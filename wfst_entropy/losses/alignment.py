@@ -127,6 +127,17 @@ def reduce_loss(
         loss = torch.where(alignment.valid, loss, 0.0)
     if entropy_scale != 0:
         loss = loss - entropy_scale * alignment.entropy
+    return reduced(loss, target_lengths, reduction)
+
+
+def reduced(loss: Tensor, lengths: Tensor, reduction: str) -> Tensor:
+    """Reduces losses (N,) as torch's ctc_loss does.
+
+    ``"mean"`` divides each utterance's loss by its length (at least 1) and averages.
+
+    Raises:
+        FsaValueError: the mean of no utterances, which is no number.
+    """
     if reduction == "none":
         return loss
     if reduction == "sum":
@@ -136,4 +147,4 @@ def reduce_loss(
             'reduction="mean": there are no utterances to average over; skip the empty batch, or '
             'use reduction="sum"'
         )
-    return (loss / target_lengths.clamp(min=1).to(loss)).mean()
+    return (loss / lengths.clamp(min=1).to(loss)).mean()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -133,7 +134,7 @@ def _sequences_of(a_to_b_map: Tensor | list[int], a_fsas: Fsa, b_fsas: DenseFsaV
 
 def intersect_dense_tot_scores(
     a_fsas: Fsa,
-    b_fsas: DenseFsaVec,
+    b_fsas: DenseFsaVec | tuple[DenseFsaVec, ...],
     semiring: Semiring = _LOG,
     *,
     dtype: torch.dtype | None = None,
@@ -148,8 +149,10 @@ def intersect_dense_tot_scores(
 
     Args:
         a_fsas: one FSA (or a vector of one) shared by all sequences, or one FSA for each.
-        b_fsas: the frame scores, (N, T, C), on the same device.
-        semiring: whose ``convert`` takes one tensor of log-weights.
+        b_fsas: the frame scores, (N, T, C), on the same device; for a semiring over several models
+            a tuple, such as ``(student, teacher)``, with sequences of the same lengths. Each
+            model's path weights contain the graph's.
+        semiring: whose ``convert`` takes one tensor of log-weights, or a tuple of them.
         dtype: in which to compute; by default the common dtype of the scores. float64 is worth its
             cost for long sequences.
         a_to_b_map: see `intersect_dense`; the result then has one value for each FSA.
@@ -159,7 +162,7 @@ def intersect_dense_tot_scores(
         both inputs, as often as the semiring is; by a kernel, once.
 
     Raises:
-        FsaValueError: as `intersect_dense`.
+        FsaValueError: as `intersect_dense`; also for models with sequences of different lengths.
         FsaTypeError: ``dtype`` is one of integers.
         ValueError: the semiring is for other log-weights, such as those of probabilities only.
 
@@ -169,25 +172,68 @@ def intersect_dense_tot_scores(
     >>> intersect_dense_tot_scores(graph, dense).exp()     # .4 * .5 + .6 * .5
     tensor([0.5000])
     """
+    models = b_fsas if isinstance(b_fsas, tuple) else (b_fsas,)
     if a_to_b_map is not None:
-        b_fsas = b_fsas.index_select(_sequences_of(a_to_b_map, a_fsas, b_fsas))
-    dtype = dtype or torch.result_type(a_fsas.scores, b_fsas.scores)
+        chosen = _sequences_of(a_to_b_map, a_fsas, models[0])
+        models = tuple(model.index_select(chosen) for model in models)
+    dtype = dtype or torch.result_type(a_fsas.scores, models[0].scores)
     if not dtype.is_floating_point:
         raise FsaTypeError(f"dtype: must be a floating-point one, got {dtype}")
+    if isinstance(b_fsas, tuple):
+        return models_tot_scores(tuple((a_fsas, model) for model in models), semiring, dtype)
+    (dense,) = models
     entropy = type(semiring) is ConditionalEntropySemiring
     has_kernel = entropy or type(semiring) is LogSemiring
-    if has_kernel and can_run(b_fsas.scores) and dtype in (b_fsas.dtype, torch.float64):
-        check_graph(a_fsas, b_fsas)
-        nll, entropies, _ = kernel_totals(a_fsas, b_fsas.to(dtype), "b_fsas", entropy=entropy)
+    if has_kernel and can_run(dense.scores) and dtype in (dense.dtype, torch.float64):
+        check_graph(a_fsas, dense)
+        nll, entropies, _ = kernel_totals(a_fsas, dense.to(dtype), "b_fsas", entropy=entropy)
         return (-nll, entropies) if entropy else -nll
-    return _fused_total(_Pairing(a_fsas, b_fsas), semiring, dtype)
+    return _fused_total((_Pairing(a_fsas, dense),), semiring.convert, semiring, dtype)
 
 
-def _fused_total(pairing: _Pairing, semiring: Semiring, dtype: torch.dtype) -> Value:
+def models_tot_scores(
+    models: tuple[tuple[Fsa, DenseFsaVec], ...],
+    semiring: Semiring,
+    dtype: torch.dtype,
+    names: tuple[str, ...] = (),
+) -> Value:
+    """`intersect_dense_tot_scores` of a semiring over several models, each with its arc scores.
+
+    Args:
+        models: graphs that differ in their scores only, and frame scores.
+        semiring: whose ``convert`` takes a tuple of log-weights.
+        dtype: in which to compute.
+        names: of the frame scores, for messages.
+
+    Raises:
+        FsaValueError: see `intersect_dense_tot_scores`.
+    """
+    names = names or ("b_fsas",) * len(models)
+    first = models[0][1]
+    for name, (_, dense) in zip(names, models, strict=True):
+        if dense.lengths.shape != first.lengths.shape or bool(
+            (dense.lengths != first.lengths).any()
+        ):
+            raise FsaValueError(
+                f"{name}: must have sequences as long as those of {names[0]}, "
+                f"{first.lengths.tolist()}, got {dense.lengths.tolist()}"
+            )
+    pairings = tuple(
+        _Pairing(graph, dense, name) for name, (graph, dense) in zip(names, models, strict=True)
+    )
+    return _fused_total(pairings, lambda *x: semiring.convert(x), semiring, dtype)
+
+
+def _fused_total(
+    pairings: tuple[_Pairing, ...],
+    convert: Callable[..., Value],
+    semiring: Semiring,
+    dtype: torch.dtype,
+) -> Value:
     """The same in torch: one step of the recursion per frame, for all sequences at once."""
-    a_fsas = pairing.a_fsas
+    pairing = pairings[0]
     arcs = _all_arcs(pairing)
-    graph_scores = _without_masks(a_fsas.scores.to(dtype))[arcs.arc]
+    graph_scores = [_without_masks(p.a_fsas.scores.to(dtype))[arcs.arc] for p in pairings]
     state_end = pairing.lengths[pairing.sequence_of(torch.arange(pairing.num_states).to(arcs.arc))]
     started = torch.zeros(pairing.num_states, dtype=torch.bool, device=arcs.arc.device)
     started[pairing.starts[pairing.starts >= 0]] = True
@@ -199,18 +245,21 @@ def _fused_total(pairing: _Pairing, semiring: Semiring, dtype: torch.dtype) -> V
     emit = (arcs.label >= 0).nonzero().flatten()
     emit = emit[torch.argsort(arcs.dst[emit], stable=True)]
     src, dst, label, sequence = (x[emit] for x in (arcs.src, arcs.dst, arcs.label, arcs.sequence))
-    arc_scores = graph_scores[emit]
+    arc_scores = [scores[emit] for scores in graph_scores]
     for t in range(pairing.max_length):
-        weights = arc_scores + pairing.frame_scores(sequence, t, label).to(dtype)
+        weights = (
+            scores + p.frame_scores(sequence, t, label).to(dtype)
+            for scores, p in zip(arc_scores, pairings, strict=True)
+        )
         reached = semiring.times(
-            map_slots(lambda slot: slot.index_select(0, src), value), semiring.convert(weights)
+            map_slots(lambda slot: slot.index_select(0, src), value), convert(*weights)
         )
         merged = semiring.segment_sum(reached, dst, pairing.num_states)
         running = t < state_end
         value = map_slots(lambda new, old, r=running: torch.where(r, new, old), merged, value)
     final = (arcs.label < 0).nonzero().flatten()
     last = map_slots(lambda slot: slot.index_select(0, arcs.src[final]), value)
-    last = semiring.times(last, semiring.convert(graph_scores[final]))
+    last = semiring.times(last, convert(*(scores[final] for scores in graph_scores)))
     return semiring.segment_sum(last, arcs.sequence[final], pairing.num_sequences)
 
 
@@ -262,9 +311,9 @@ class _Arcs(NamedTuple):
 class _Pairing:
     """Which sequence has which graph: states are numbered over all sequences."""
 
-    def __init__(self, a_fsas: Fsa, b_fsas: DenseFsaVec) -> None:
+    def __init__(self, a_fsas: Fsa, b_fsas: DenseFsaVec, name: str = "b_fsas") -> None:
         check_graph(a_fsas, b_fsas)
-        self.a_fsas, self.b_fsas = a_fsas, b_fsas
+        self.a_fsas, self.b_fsas, self.name = a_fsas, b_fsas, name
         self.num_sequences = b_fsas.num_seqs
         self.shared = a_fsas.num_fsas == 1
         self.num_states = a_fsas.num_states * (self.num_sequences if self.shared else 1)
@@ -311,7 +360,7 @@ class _Pairing:
         if bool(refused.any()):
             i = int(refused.nonzero()[0])
             n, at = int(self.b_fsas.utterances[sequence[i]]), int(frame[i])
-            raise bad_score("b_fsas", n, at, int(label[i]), float(read[i]))
+            raise bad_score(self.name, n, at, int(label[i]), float(read[i]))
         return _without_masks(read.masked_fill(~inside, -math.inf))
 
 

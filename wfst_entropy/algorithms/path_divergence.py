@@ -60,7 +60,7 @@ def path_kl(
         fsas, ConditionalKLSemiring(), scores=(second, first)
     )
     if kind == "raw":
-        kl = _raw(kl, log_first, log_second, own=True)
+        kl = raw_divergence(kl, log_first, log_second)
     result: Tensor = kl.to(fsas.scores.dtype)
     return result
 
@@ -117,6 +117,25 @@ def _models(fsas: Fsa, teacher_scores: Tensor, reverse: bool) -> tuple[Tensor, T
     return (teacher, student) if reverse else (student, teacher)
 
 
+def raw_divergence(kl: Tensor, log_first: Tensor, log_second: Tensor) -> Tensor:
+    r"""The raw divergence :math:`Z_1 (KL_c + \log Z_1 - \log Z_2)` of KL(first || second).
+
+    Args:
+        kl: the conditional divergence in nats, (N,); 0 or +inf stay where it is +inf or the first
+            model has no path, with gradient 0.
+        log_first: :math:`\log Z_1`, (N,).
+        log_second: :math:`\log Z_2`, (N,).
+
+    Raises:
+        FsaValueError: Z is so far above 1 that the result is infinite, and its gradient no number.
+
+    >>> import torch
+    >>> raw_divergence(torch.tensor([0.5]), torch.tensor([-2.0]), torch.tensor([-3.0]))
+    tensor([0.2030])
+    """
+    return _raw(kl, log_first, log_second, own=True)
+
+
 def _raw(value: Tensor, log_first: Tensor, log_second: Tensor, *, own: bool) -> Tensor:
     """``Z (value + log Z - log Z_second)``, the middle term if ``own``; 0 or +inf stay."""
     fixed = (log_first == -_INF) | (value == _INF)
@@ -125,7 +144,8 @@ def _raw(value: Tensor, log_first: Tensor, log_second: Tensor, *, own: bool) -> 
     raw = log_z.exp() * (inside + log_z if own else inside)
     for n in raw.detach().isinf().nonzero().flatten().tolist()[:1]:
         raise FsaValueError(
-            f'kind="raw": the result of FSA {n} overflows, its log Z is {log_z[n].item():g} nats; '
-            'pass log-probabilities (log_softmax), or use kind="conditional"'
+            f'kind="raw": the result of utterance or FSA {n} overflows, its log Z is '
+            f"{log_z[n].item():g} nats; pass log-probabilities (log_softmax), or use "
+            'kind="conditional"'
         )
     return raw.masked_fill(fixed, 0.0) + value.detach().masked_fill(~fixed, 0.0)

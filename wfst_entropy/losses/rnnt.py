@@ -79,7 +79,7 @@ def rnnt_alignment(
     """
     check_choice("kind", kind, KINDS)
     check_choice("rnnt_type", rnnt_type, RNNT_TYPES)
-    batch = _checked(logits, targets, logit_lengths, target_lengths, blank)
+    batch = checked_rnnt_batch(logits, targets, logit_lengths, target_lengths, blank)
     options = RnntOptions(rnnt_type, fused_log_softmax, delay_penalty, fastemit_lambda)
     return _alignment(batch, options, kind)
 
@@ -135,7 +135,7 @@ def rnnt_loss(
     check_choice("kind", kind, KINDS)
     check_choice("reduction", reduction, REDUCTIONS)
     check_choice("rnnt_type", rnnt_type, RNNT_TYPES)
-    batch = _checked(logits, targets, logit_lengths, target_lengths, blank)
+    batch = checked_rnnt_batch(logits, targets, logit_lengths, target_lengths, blank)
     options = RnntOptions(rnnt_type, fused_log_softmax, delay_penalty, fastemit_lambda)
     return reduce_loss(
         _alignment(batch, options, kind),
@@ -227,25 +227,36 @@ class RnntOptions(NamedTuple):
     fastemit_lambda: float = 0.0
 
 
-def _checked(
-    logits: Tensor, targets: Tensor, logit_lengths: Any, target_lengths: Any, blank: int
+def checked_rnnt_batch(
+    logits: Tensor,
+    targets: Tensor,
+    logit_lengths: Any,
+    target_lengths: Any,
+    blank: int,
+    name: str = "logits",
 ) -> RnntBatch:
+    """Checks shapes, dtypes, lengths and labels, not the logits.
+
+    Raises:
+        FsaTypeError: for tensors of the wrong dtype.
+        FsaValueError: for wrong shapes, lengths or labels; ``name`` stands for the logits.
+    """
     if not isinstance(logits, Tensor) or not logits.is_floating_point():
         came = logits.dtype if isinstance(logits, Tensor) else type(logits).__name__
-        raise FsaTypeError(f"logits: must be a floating-point tensor (N, T, U + 1, C), got {came}")
+        raise FsaTypeError(f"{name}: must be a floating-point tensor (N, T, U + 1, C), got {came}")
     if logits.dim() != 4:
-        raise FsaValueError(f"logits: must be (N, T, U + 1, C), got shape {tuple(logits.shape)}")
+        raise FsaValueError(f"{name}: must be (N, T, U + 1, C), got shape {tuple(logits.shape)}")
     n, num_frames, width, num_symbols = logits.shape
     if not 0 <= blank < num_symbols:
         raise FsaValueError(f"blank: must be a symbol in 0..{num_symbols - 1}, got {blank}")
     frames = as_lengths(
-        "logit_lengths", logit_lengths, n, num_frames, f"frames of logits {tuple(logits.shape)}"
+        "logit_lengths", logit_lengths, n, num_frames, f"frames of {name} {tuple(logits.shape)}"
     )
     labels = checked_targets(targets, target_lengths, n, blank, num_symbols)
     for i in (labels.lengths >= width).nonzero().flatten().tolist()[:1]:
         raise FsaValueError(
             f"target_lengths[{i}] = {int(labels.lengths[i])}: utterance {i} needs "
-            f"{int(labels.lengths[i]) + 1} positions on the third axis of logits, which has shape "
+            f"{int(labels.lengths[i]) + 1} positions on the third axis of {name}, which has shape "
             f"{tuple(logits.shape)}; the joiner must also see the position after the last label"
         )
     return RnntBatch(logits, labels, frames, blank)

@@ -1,0 +1,112 @@
+"""How far a student's CTC alignments are from a teacher's."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from wfst_entropy.fsa.errors import FsaTypeError, FsaValueError
+from wfst_entropy.losses.alignment import AlignmentKL
+from wfst_entropy.losses.ctc_batch import CtcBatch, checked_ctc_batch
+from wfst_entropy.losses.ctc_recursion import ctc_recursion
+from wfst_entropy.losses.divergence import Direction, alignment_kl, precise, result_dtype
+from wfst_entropy.semirings import ConditionalKLSemiring
+
+_STUDENT, _TEACHER = "student_log_probs", "teacher_log_probs"
+
+
+def ctc_alignment_kl(
+    student_log_probs: Tensor,
+    teacher_log_probs: Tensor,
+    targets: Tensor,
+    input_lengths: Tensor | list[int],
+    target_lengths: Tensor | list[int],
+    blank: int = 0,
+    *,
+    kind: str = "conditional",
+    reverse: bool = False,
+    teacher_grad: bool = False,
+    fused_log_softmax: bool = False,
+) -> AlignmentKL:
+    r"""Computes the divergence of a teacher's CTC alignments of each transcript from a student's.
+
+    With :math:`w(\pi) = \sum_t x_{t,\pi_t}` over the paths that collapse to the transcript, and
+    :math:`p(\pi) = e^{w(\pi)} / Z` for each of the two models,
+
+    .. math::
+        KL_c = \sum_\pi p_T(\pi) \left(\log p_T(\pi) - \log p_S(\pi)\right), \qquad
+        \frac{\partial KL_c}{\partial x^S_{t,c}} = \gamma^S_{t,c} - \gamma^T_{t,c} .
+
+    Only the alignment is distilled: how likely the teacher finds the transcript does not matter
+    (except for ``kind="raw"``).
+
+    Args:
+        student_log_probs: (N, T, C) scores in nats, see `ctc_alignment`.
+        teacher_log_probs: of the same shape.
+        targets: (N, U) padded, or (sum of target_lengths,) concatenated.
+        input_lengths: (N,) frames.
+        target_lengths: (N,) labels.
+        blank: the blank symbol.
+        kind: ``"conditional"`` (:math:`KL_c`), ``"raw"`` (the paper's :math:`\sum_\pi e^{w_T(\pi)}
+            (w_T(\pi) - w_S(\pi)) = Z_T (KL_c + \log Z_T - \log Z_S)`), ``"per_frame"`` or
+            ``"per_label"`` (:math:`KL_c` divided by the length).
+        reverse: KL(student || teacher) instead; the models change places in the formulas.
+        teacher_grad: whether the teacher is given a gradient too.
+        fused_log_softmax: whether to normalise the scores of both models over the symbols first.
+
+    Returns:
+        ``kl``, the student's ``nll``, and ``valid``, each (N,), the first two in nats, in the dtype
+        of the student's scores (float32 for half precision). If the first model has no path,
+        ``kl`` is 0; if it has one where the second has none, +inf; ``valid`` is false and all
+        gradients of ``kl`` are 0 in both cases.
+
+    Raises:
+        FsaTypeError: for tensors of the wrong dtype.
+        FsaValueError: for wrong shapes, lengths or labels, and for a score that is NaN or above
+            2**26; it names the model, the utterance and the position. Also for a raw divergence
+            that overflows.
+
+    Source: "Entropy semirings" (arXiv 2312.10087), Definition 4.2 and Eq. 13, for the raw
+    divergence; the conditional one is that of the normalised paths.
+
+    >>> import torch
+    >>> student = torch.tensor([[[0.5, 0.3, 0.2], [0.4, 0.4, 0.2], [0.6, 0.1, 0.3]]]).log()
+    >>> teacher = torch.tensor([[[0.2, 0.7, 0.1], [0.3, 0.5, 0.2], [0.5, 0.25, 0.25]]]).log()
+    >>> out = ctc_alignment_kl(student, teacher, torch.tensor([[1, 2]]), [3], [2])
+    >>> [round(float(field), 4) for field in out]
+    [0.166, 1.682, 1.0]
+    """
+    direction = Direction(kind, reverse, teacher_grad)
+    direction.check()
+    args = (targets, input_lengths, target_lengths, blank)
+    batch = checked_ctc_batch(student_log_probs, *args, name=_STUDENT)
+    _check_teacher(student_log_probs, teacher_log_probs)
+    teacher = direction.teacher(teacher_log_probs)
+    if fused_log_softmax:
+        dtype = result_dtype(student_log_probs)
+        batch = batch._replace(log_probs=student_log_probs.log_softmax(2, dtype=dtype))
+        teacher = teacher.log_softmax(2, dtype=dtype)
+    value = _totals(batch, teacher, direction)
+    lengths = (batch.input_lengths, batch.targets.lengths)
+    return alignment_kl(value, direction, result_dtype(student_log_probs), *lengths)
+
+
+def _check_teacher(student: Tensor, teacher: Tensor) -> None:
+    if not isinstance(teacher, Tensor) or not teacher.is_floating_point():
+        came = teacher.dtype if isinstance(teacher, Tensor) else type(teacher).__name__
+        raise FsaTypeError(f"{_TEACHER}: must be a floating-point tensor (N, T, C), got {came}")
+    if teacher.shape != student.shape or teacher.device != student.device:
+        raise FsaValueError(
+            f"{_TEACHER}: must have the shape and device of {_STUDENT}, {tuple(student.shape)} on "
+            f"{student.device}, got {tuple(teacher.shape)} on {teacher.device}; models with "
+            "different subsampling or symbols have no common paths"
+        )
+
+
+def _totals(
+    batch: CtcBatch, teacher: Tensor, direction: Direction
+) -> tuple[Tensor, Tensor, Tensor]:
+    """log Z of the second and first model, and the conditional divergence."""
+    scores = direction.models(precise(batch.log_probs), precise(teacher))
+    names = (_TEACHER, _STUDENT) if direction.reverse else (_STUDENT, _TEACHER)
+    second, first, kl = ctc_recursion(batch, scores, ConditionalKLSemiring(), names)
+    return second, first, kl

@@ -78,19 +78,32 @@ std::atomic<int>& current() {
 
 template <class T>
 const Loops<T>& loops() {
-  static const Loops<T> portable_loops = portable::table<T>();
 #ifdef WFST_MULTIVERSION
-  static const Loops<T> avx2_loops = avx2::table<T>();
-  static const Loops<T> avx512_loops = avx512::table<T>();
-  const int set = current().load(std::memory_order_relaxed);
-  if (set == kAvx512) return avx512_loops;
-  if (set == kAvx2) return avx2_loops;
+  static const Loops<T> tables[kNumSets] = {portable::table<T>(), avx2::table<T>(),
+                                          avx512::table<T>()};
+#else
+  static const Loops<T> tables[1] = {portable::table<T>()};
 #endif
-  return portable_loops;
+  return tables[current().load(std::memory_order_relaxed)];
+}
+
+template <class Row>
+const SoftmaxLoops<Row>& softmax_loops() {
+#ifdef WFST_MULTIVERSION
+  static const SoftmaxLoops<Row> tables[kNumSets] = {portable::softmax_table<Row>(), avx2::softmax_table<Row>(),
+                                          avx512::softmax_table<Row>()};
+#else
+  static const SoftmaxLoops<Row> tables[1] = {portable::softmax_table<Row>()};
+#endif
+  return tables[current().load(std::memory_order_relaxed)];
 }
 
 template const Loops<float>& loops<float>();
 template const Loops<double>& loops<double>();
+template const SoftmaxLoops<float>& softmax_loops<float>();
+template const SoftmaxLoops<double>& softmax_loops<double>();
+template const SoftmaxLoops<Float16>& softmax_loops<Float16>();
+template const SoftmaxLoops<BFloat16>& softmax_loops<BFloat16>();
 
 const char* instruction_set() { return kNames[current()]; }
 

@@ -5,6 +5,7 @@
 
 #include "cell.h"
 #include "dense_loops.h"
+#include "softmax_loops.h"
 
 namespace wfst_entropy {
 

@@ -277,6 +277,7 @@ constexpr CtcLoops<T> ctc_table() {
 }
 
 #include "dense_loops.inl"
+#include "softmax_loops.inl"
 
 template <class T>
 constexpr Loops<T> table() {

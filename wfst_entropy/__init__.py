@@ -166,6 +166,9 @@ if TYPE_CHECKING:
         linear_fst,
         linear_fst_with_self_loops,
         min_num_frames,
+        rnnt_graph,
+        rnnt_grid_lattice,
+        rnnt_lattice,
     )
 
 __version__ = "0.1.0"
@@ -307,6 +310,10 @@ __all__ = [
     "rnnt_distillation_loss",
     "rnnt_grid_alignment",
     "rnnt_grid_alignment_kl",
+    "rnnt_graph",
+    "rnnt_grid_alignment",
+    "rnnt_grid_lattice",
+    "rnnt_lattice",
     "rnnt_loss",
     "rnnt_semiring",
     "save_k2",

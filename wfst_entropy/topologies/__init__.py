@@ -7,6 +7,7 @@ from wfst_entropy.topologies.linear_with_self_loops import (
     linear_fsa_with_self_loops,
     linear_fst_with_self_loops,
 )
+from wfst_entropy.topologies.rnnt import rnnt_graph, rnnt_grid_lattice, rnnt_lattice
 
 __all__ = [
     "ctc_graph",
@@ -17,4 +18,7 @@ __all__ = [
     "linear_fst",
     "linear_fst_with_self_loops",
     "min_num_frames",
+    "rnnt_graph",
+    "rnnt_grid_lattice",
+    "rnnt_lattice",
 ]

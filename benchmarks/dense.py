@@ -1,167 +1,185 @@
 """How long do graphs against frame scores take, compared with torch's CTC loss?
 
-    python benchmarks/dense.py [--symbols 500] [--repeats 10] [--skip-slow]
+    python benchmarks/dense.py [--sizes 16 500 50 500] [--repeats 9] [--peers k2 gtn] [--quick]
 
 Each row is a forward and a backward pass over the same scores, on one thread: first the graphs of
 CTC transcripts, where `torch.nn.functional.ctc_loss` is the yardstick, then one ergodic bigram
 graph that all sequences share (a denominator), with the torch engine of this package beside it.
+"nll + H" is the gradient of nll - 0.1 H.
 """
 
 from __future__ import annotations
 
-import argparse
-import platform
-import statistics
-import time
+import contextlib
+import functools
 from collections.abc import Callable
-from pathlib import Path
+from typing import Any
 
 import torch
+from ctc import cells, in_torch
+from ctc import reference as ctc_reference
+from measuring import Reference, Result, Row, Task, environment, parser, run, write_json
+from peers import gtn_ctc, gtn_shared, k2_ctc, k2_shared
+from problems import Problem, Sizes, ctc_problem
+from torch import Tensor
 
-import wfst_entropy
 from wfst_entropy import _native
-from wfst_entropy.algorithms import (
-    get_tot_scores,
-    intersect_dense,
-    intersect_dense_tot_scores,
-)
+from wfst_entropy.algorithms import get_tot_scores, intersect_dense, intersect_dense_tot_scores
 from wfst_entropy.fsa import DenseFsaVec, Fsa
 from wfst_entropy.losses import ctc_alignment, fsa_alignment, fsa_loss
 from wfst_entropy.topologies import ctc_graph
 
-
-def processor() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":")[1].strip()
-    return platform.processor()
+SIZES = Sizes(16, 500, 50, 500)
+TINY = Sizes(2, 20, 4, 9)
+NUM_WORDS = 45
 
 
-def bigram_graph(num_words: int) -> Fsa:
+def transcripts(problem: Problem) -> Fsa:
+    rows = zip(problem.targets, problem.labels)
+    return ctc_graph([row[:length].tolist() for row, length in rows])
+
+
+def bigram(num_words: int) -> Fsa:
     """Every word after every word, with random scores: num_words**2 arcs that consume a frame."""
-    arcs = [(0, w, w) for w in range(1, num_words + 1)]
-    arcs += [(v, w, w) for v in range(1, num_words + 1) for w in range(1, num_words + 1)]
-    arcs += [(v, num_words + 1, -1) for v in range(1, num_words + 1)]
-    return Fsa.from_arcs(sorted(arcs), torch.randn(len(arcs)))
+    words = range(1, num_words + 1)
+    arcs = [(0, w, w) for w in words] + [(v, w, w) for v in words for w in words]
+    arcs = sorted(arcs + [(v, num_words + 1, -1) for v in words])
+    scores = torch.randn(len(arcs), generator=torch.Generator().manual_seed(0))
+    scores[[label == -1 for *_, label in arcs]] = 0.0  # gtn has no weights of final states
+    return Fsa.from_arcs(arcs, scores)
 
 
-def measure(rows: dict[str, Callable[[], object]], repeats: int) -> None:
-    """Runs the rows in turn and prints milliseconds of processor time and ratios to the first."""
-    times: dict[str, list[float]] = {name: [] for name in rows}
-    for repeat in range(repeats + 1):
-        for name, run in rows.items():
-            start = time.process_time()
-            run()
-            if repeat:  # the first one warms up
-                times[name].append(1e3 * (time.process_time() - start))
-    base = next(iter(times.values()))
-    print(f"{'':44}{'min ms':>9}{'median':>9}{'ratio of mins':>15}{'of medians':>12}")
-    for name, row in times.items():
-        low, middle = min(row), statistics.median(row)
-        ratios = (low / min(base), middle / statistics.median(base))
-        print(f"{name:44}{low:9.2f}{middle:9.2f}{ratios[0]:15.3f}{ratios[1]:12.3f}")
+def shared(problem: Problem) -> Fsa:
+    return bigram(problem.sizes.v - 1)
 
 
-def gradient(total: torch.Tensor, *inputs: torch.Tensor) -> None:
-    torch.autograd.grad(total, inputs)
+Graphs = Callable[[Problem], Fsa]
 
 
-def ctc_rows(num_symbols: int, lattice: bool) -> dict[str, Callable[[], object]]:
-    n, num_frames, num_labels = 16, 500, 50
-    scores = torch.randn(n, num_frames, num_symbols).log_softmax(-1).requires_grad_()
-    time_major = scores.detach().transpose(0, 1).contiguous().requires_grad_()
-    targets = torch.randint(1, num_symbols, (n, num_labels))
-    lengths = (torch.full((n,), num_frames), torch.full((n,), num_labels))
-    graph = ctc_graph(targets.tolist())
-    weighted = graph.with_scores(graph.scores.clone().requires_grad_())
-    dense = DenseFsaVec.from_lengths(scores, lengths[0])
+def prepared(
+    problem: Problem,
+    graphs: Graphs,
+    compute: Callable[[Fsa, DenseFsaVec], tuple[Tensor, Tensor | None]],
+    native: bool = True,
+    graph_too: bool = False,
+) -> Callable[[], Result]:
+    """`compute` gives the nll and, or not, the entropy."""
+    leaf = problem.scores(torch.float32).requires_grad_()
+    graph = graphs(problem)
+    inputs = [leaf]
+    if graph_too:
+        inputs.append(graph.scores.clone().requires_grad_())
+        graph = graph.with_scores(inputs[1])
 
-    def peer() -> None:
-        loss = torch.nn.functional.ctc_loss(time_major, targets, *lengths, reduction="sum")
-        gradient(loss, time_major)
+    def call() -> Result:
+        with contextlib.nullcontext() if native else _native.disabled():
+            nll, entropy = compute(graph, DenseFsaVec.from_lengths(leaf, problem.frames))
+            total = nll if entropy is None else nll - 0.1 * entropy
+            gradient = torch.autograd.grad(total.sum(), inputs)[0]
+        return Result(nll.detach(), None if entropy is None else entropy.detach(), gradient)
 
-    def nll_and_entropy() -> None:
-        out = fsa_alignment(graph, dense)
-        gradient((out.nll - 0.1 * out.entropy).sum(), scores)
-
-    def both_gradients() -> None:
-        out = fsa_alignment(weighted, dense)
-        gradient((out.nll - 0.1 * out.entropy).sum(), scores, weighted.scores)
-
-    def ctc_kernel() -> None:
-        out = ctc_alignment(scores, targets, *lengths)
-        gradient((out.nll - 0.1 * out.entropy).sum(), scores)
-
-    def of_lattice() -> None:
-        gradient(get_tot_scores(intersect_dense(graph, dense)).sum(), scores)
-
-    rows: dict[str, Callable[[], object]] = {
-        "torch.nn.functional.ctc_loss": peer,
-        "fsa_loss": lambda: gradient(fsa_loss(graph, dense, reduction="sum"), scores),
-        "fsa_alignment, NLL and entropy": nll_and_entropy,
-        "the same, gradient of the graph too": both_gradients,
-        "intersect_dense_tot_scores": lambda: gradient(
-            intersect_dense_tot_scores(graph, dense).sum(), scores
-        ),
-        "ctc_alignment, NLL and entropy": ctc_kernel,
-    }
-    if lattice:
-        rows["intersect_dense, the lattice alone"] = lambda: intersect_dense(graph, dense)
-        rows["get_tot_scores(intersect_dense(...))"] = of_lattice
-    return rows
+    return call
 
 
-def bigram_rows(num_words: int, slow: bool) -> dict[str, Callable[[], object]]:
-    n, num_frames = 4, 500
-    scores = torch.randn(n, num_frames, num_words + 1).log_softmax(-1).requires_grad_()
-    graph = bigram_graph(num_words)
-    weighted = graph.with_scores(graph.scores.clone().requires_grad_())
-    dense = DenseFsaVec.from_lengths(scores, torch.full((n,), num_frames))
-
-    def entropy() -> None:
-        out = fsa_alignment(graph, dense)
-        gradient((out.nll - 0.1 * out.entropy).sum(), scores)
-
-    def on_torch() -> None:
-        with _native.disabled():
-            total = intersect_dense_tot_scores(graph, dense)
-        gradient(total.sum(), scores)
-
-    rows: dict[str, Callable[[], object]] = {
-        "intersect_dense_tot_scores": lambda: gradient(
-            intersect_dense_tot_scores(graph, dense).sum(), scores
-        ),
-        "fsa_alignment, NLL and entropy": entropy,
-        "fsa_loss, gradient of the graph too": lambda: gradient(
-            fsa_loss(weighted, dense, reduction="sum"), scores, weighted.scores
-        ),
-    }
-    if slow:
-        rows["intersect_dense_tot_scores in torch"] = on_torch
-    return rows
+def nll_alone(graph: Fsa, dense: DenseFsaVec) -> tuple[Tensor, None]:
+    return fsa_loss(graph, dense, reduction="none"), None
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--symbols", type=int, nargs="+", default=[500, 100])
-    parser.add_argument("--repeats", type=int, default=10)
-    parser.add_argument("--skip-slow", action="store_true", help="no lattices, no torch engine")
-    options = parser.parse_args()
+def nll_and_entropy(graph: Fsa, dense: DenseFsaVec) -> tuple[Tensor, Tensor]:
+    out = fsa_alignment(graph, dense)
+    return out.nll, out.entropy
+
+
+def total_score(graph: Fsa, dense: DenseFsaVec) -> tuple[Tensor, None]:
+    return -intersect_dense_tot_scores(graph, dense), None
+
+
+def of_lattice(graph: Fsa, dense: DenseFsaVec) -> tuple[Tensor, None]:
+    return -get_tot_scores(intersect_dense(graph, dense)), None
+
+
+def ctc_kernel(problem: Problem) -> Callable[[], Result]:
+    leaf = problem.scores(torch.float32).requires_grad_()
+
+    def call() -> Result:
+        out = ctc_alignment(leaf, problem.targets, problem.frames, problem.labels)
+        (gradient,) = torch.autograd.grad((out.nll - 0.1 * out.entropy).sum(), leaf)
+        return Result(out.nll.detach(), out.entropy.detach(), gradient)
+
+    return call
+
+
+def _ours(name: str, graphs: Graphs, compute: Callable[..., Any], **how: bool) -> Row:
+    prepare = functools.partial(prepared, graphs=graphs, compute=compute, **how)
+    weights = (1.0, -0.1) if compute is nll_and_entropy else (1.0, 0.0)
+    return Row(name, prepare, weights, "graph" if graphs is shared else "log_probs")
+
+
+def ctc_rows() -> list[Row]:
+    ours = functools.partial(_ours, graphs=transcripts)
+    return [
+        Row("torch.nn.functional.ctc_loss", functools.partial(in_torch, dtype=torch.float32)),
+        ours("fsa_loss, nll", compute=nll_alone),
+        ours("fsa_alignment, nll + H", compute=nll_and_entropy),
+        ours("the same, gradient of the graph too", compute=nll_and_entropy, graph_too=True),
+        ours("intersect_dense_tot_scores", compute=total_score),
+        ours("get_tot_scores(intersect_dense(...))", compute=of_lattice),
+        ours("fsa_alignment, torch engine", compute=nll_and_entropy, native=False),
+        Row("ctc_alignment, nll + H", ctc_kernel, (1.0, -0.1), "log_probs"),
+        Row("k2, intersect_dense", k2_ctc, reference="log_probs", package="k2"),
+        Row("gtn, forward_score(intersect(...))", gtn_ctc, reference="log_probs", package="gtn"),
+    ]
+
+
+def with_bigram(peer: Callable[[Problem, Fsa], Callable[[], Result]], problem: Problem) -> Any:
+    return peer(problem, shared(problem))
+
+
+def bigram_rows() -> list[Row]:
+    ours = functools.partial(_ours, graphs=shared)
+    k2_row, gtn_row = (functools.partial(with_bigram, peer) for peer in (k2_shared, gtn_shared))
+    return [
+        ours("fsa_loss, nll", compute=nll_alone),
+        ours("fsa_alignment, nll + H", compute=nll_and_entropy),
+        ours("fsa_loss, gradient of the graph too", compute=nll_alone, graph_too=True),
+        ours("fsa_loss, torch engine", compute=nll_alone, native=False),
+        Row("k2, intersect_dense", k2_row, reference="graph", package="k2"),
+        Row("gtn, forward_score(intersect(...))", gtn_row, reference="graph", package="gtn"),
+    ]
+
+
+def bigram_reference(problem: Problem, key: str, dtype: torch.dtype) -> Reference:
+    """The torch engine in float64, on the scores as the row had them."""
+    leaf = problem.scores(dtype).double().requires_grad_()
+    with _native.disabled():
+        dense = DenseFsaVec.from_lengths(leaf, problem.frames)
+        out = fsa_alignment(shared(problem).to(torch.float64), dense)
+        (d_nll,) = torch.autograd.grad(out.nll.sum(), leaf, retain_graph=True)
+        (d_entropy,) = torch.autograd.grad(out.entropy.sum(), leaf)
+    return Reference(out.nll.detach(), out.entropy.detach(), d_nll, d_entropy)
+
+
+def bigram_cells(problem: Problem) -> int:
+    return int(problem.frames.sum()) * (problem.sizes.v - 1)
+
+
+CTC = Task("CTC graphs", ctc_rows, ctc_problem, ctc_reference, cells)
+BIGRAM = Task("One bigram graph", bigram_rows, ctc_problem, bigram_reference, bigram_cells)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = parser(__doc__, SIZES, 9).parse_args(arguments)
     torch.set_num_threads(1)
-    torch.manual_seed(0)
-    print(f"{processor()}, one thread, kernels for {_native.instruction_set()}")
-    print(
-        f"Python {platform.python_version()}, torch {torch.__version__}, wfst_entropy "
-        f"{wfst_entropy.__version__}, {options.repeats} repeats in turn\n"
-    )
-    for num_symbols in options.symbols:
-        print(f"16 CTC graphs of 50 labels, 500 frames, {num_symbols} symbols")
-        measure(ctc_rows(num_symbols, not options.skip_slow), options.repeats)
-        print()
-    print("4 sequences of 500 frames, one shared bigram graph of 45 words, 2,115 arcs")
-    measure(bigram_rows(45, not options.skip_slow), min(options.repeats, 3))
+    print(environment() + "\n")
+    hard = TINY if options.quick else Sizes(1, 1000, 100, 50)
+    scales = {f"{hard}, normal logits": 1.0, f"{hard}, logits x 20": 20.0}
+    problems = {name: functools.partial(ctc_problem, hard, 3, x) for name, x in scales.items()}
+    tables = run(CTC, options, TINY, problems)
+    options.sizes, options.repeats = Sizes(4, options.sizes[1], 1, 1 + NUM_WORDS), 3
+    hard = TINY if options.quick else Sizes(1, 500, 1, 1 + NUM_WORDS)
+    scales = {f"{hard}, normal logits": 1.0, f"{hard}, logits x 20": 20.0}
+    problems = {name: functools.partial(ctc_problem, hard, 3, x) for name, x in scales.items()}
+    write_json(options, tables + run(BIGRAM, options, TINY, problems))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@
 #include "distance_bindings.h"
 #include "intersect_dense.h"
 #include "loops.h"
+#include "rnnt_grid.h"
 #include "surgery_bindings.h"
 
 namespace nb = nanobind;
@@ -133,6 +134,7 @@ NB_MODULE(_wfst_entropy, m) {
                               "intersect_dense_backward_float32");
   bind_intersect_dense<double>(m, "DenseGraphsFloat64", "DenseVecFloat64", "intersect_dense_forward_float64",
                                "intersect_dense_backward_float64");
+  bind_rnnt_grid(m);
   bind_surgery(m);
   bind_shortest_distance(m);
 }

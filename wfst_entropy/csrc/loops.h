@@ -5,6 +5,7 @@
 
 #include "cell.h"
 #include "dense_loops.h"
+#include "rnnt_loops.h"
 #include "softmax_loops.h"
 
 namespace wfst_entropy {
@@ -91,10 +92,14 @@ struct Loops {
   // weights[i] = exp(x[i] - shift), shift = max x, for i < n, a multiple of kLanes; values below -2^26 give no mass.
   // Returns shift.
   T (*split)(int64_t n, const T* x, Weights<T> weights);
+  // The same for any shift between the best and the worst score that is used; far: see Range.
+  void (*split_at)(int64_t n, const T* x, T shift, bool far, Weights<T> weights);
   CtcLoops<T> ctc;          // masses only
   CtcLoops<T> ctc_entropy;  // masses and moments
   DenseLoops<T> dense;
   DenseLoops<T> dense_entropy;
+  BandLoops<T> band;
+  BandLoops<T> band_entropy;
 };
 
 template <class T>

@@ -69,23 +69,27 @@ WFST_TARGET Range<T> range_of(int64_t n, const T* x) {
 }
 
 template <class T>
-WFST_TARGET T split(int64_t n, const T* x, Weights<T> weights) {
+WFST_TARGET void split_at(int64_t n, const T* x, T shift, bool far, Weights<T> weights) {
   using V = typename Pack<T>::Real;
   constexpr int step = Pack<T>::kSize;
   const T lowest = T(-kScoreLimit);
-  const Range<T> range = range_of(n, x);
-  const T shift = range.top;
   const V shifts = splat<V>(shift);
   for (int64_t i = 0; i < n; i += step) {
     const V v = load<T>(x + i);
     const auto used = v >= lowest;
     const V used_v = used ? v : shifts;
-    const auto w = range.far ? split_far_weight(used_v, shifts) : split_weight(used_v, shifts);
+    const auto w = far ? split_far_weight(used_v, shifts) : split_weight(used_v, shifts);
     store(weights.m + i, used ? w.m : V{});
     store(weights.e + i, w.e);
     store(weights.ln + i, w.ln);
   }
-  return shift;
+}
+
+template <class T>
+WFST_TARGET T split(int64_t n, const T* x, Weights<T> weights) {
+  const Range<T> range = range_of(n, x);
+  split_at(n, x, range.top, range.far, weights);
+  return range.top;
 }
 
 template <class T, bool kEntropy>
@@ -277,6 +281,7 @@ constexpr CtcLoops<T> ctc_table() {
 }
 
 #include "dense_loops.inl"
+#include "rnnt_loops.inl"
 #include "softmax_loops.inl"
 
 template <class T>
@@ -284,9 +289,12 @@ constexpr Loops<T> table() {
   return {gather<T>,
           range_of<T>,
           split<T>,
+          split_at<T>,
           ctc_table<T, false>(),
           ctc_table<T, true>(),
           dense_table<T, false>(),
-          dense_table<T, true>()};
+          dense_table<T, true>(),
+          band_table<T, false>(),
+          band_table<T, true>()};
 }
 #undef WFST_INLINE

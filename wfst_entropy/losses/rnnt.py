@@ -265,7 +265,9 @@ def checked_rnnt_batch(
 def _alignment(batch: RnntBatch, options: RnntOptions, kind: str) -> Alignment:
     lengths = (batch.logit_lengths, batch.targets.lengths)
     planes = logit_planes(batch, options)
-    nll, entropy, valid = grid_totals(*planes, *lengths, options.rnnt_type)
+    nll, entropy, valid = grid_totals(
+        *planes, *lengths, options.rnnt_type, fastemit_lambda=options.fastemit_lambda
+    )
     return Alignment(nll, entropy_of_kind(kind, nll, entropy, *lengths), valid)
 
 
@@ -288,8 +290,6 @@ def logit_planes(batch: RnntBatch, options: RnntOptions) -> tuple[Tensor, Tensor
         label = label + delay_offsets(batch.logit_lengths, num_frames, options.delay_penalty).to(
             label
         )
-    if options.fastemit_lambda != 0:
-        label = label + options.fastemit_lambda * (label - label.detach())
     return blank, label
 
 

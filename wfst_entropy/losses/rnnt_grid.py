@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
+import wfst_entropy._native as _native
+import wfst_entropy._native.rnnt_grid as native
+from wfst_entropy.algorithms.kernel_gradient import differentiable_once
 from wfst_entropy.losses.alignment import (
     KINDS,
     Alignment,
@@ -12,7 +17,12 @@ from wfst_entropy.losses.alignment import (
     check_choice,
     entropy_of_kind,
 )
-from wfst_entropy.losses.rnnt_recursion import RNNT_TYPES, checked_grid, rnnt_recursion
+from wfst_entropy.losses.rnnt_recursion import (
+    RNNT_TYPES,
+    bad_node_score,
+    checked_grid,
+    rnnt_recursion,
+)
 from wfst_entropy.semirings import ConditionalEntropySemiring
 
 
@@ -33,6 +43,10 @@ def rnnt_grid_alignment(
     .. math::
         \mathrm{nll} = -\log Z, \quad Z = \sum_\pi e^{w(\pi)}, \qquad
         H_c = -\sum_\pi p(\pi) \log p(\pi), \quad p(\pi) = e^{w(\pi)} / Z .
+
+    On the CPU a C++ kernel computes in the dtype of the scores and can be differentiated once;
+    elsewhere, and inside ``_native.disabled()``, torch computes in float64 and can be
+    differentiated twice.
 
     Args:
         blank_scores: (N, T, U + 1) log-weights of the blank at each node, in nats, float32 or
@@ -74,7 +88,14 @@ def rnnt_grid_alignment(
 
 
 def grid_totals(
-    blank_scores: Tensor, label_scores: Tensor, frames: Tensor, labels: Tensor, rnnt_type: str
+    blank_scores: Tensor,
+    label_scores: Tensor,
+    frames: Tensor,
+    labels: Tensor,
+    rnnt_type: str,
+    *,
+    entropy: bool = True,
+    fastemit_lambda: float = 0.0,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The nll, the conditional entropy and validity of checked planes.
 
@@ -84,16 +105,89 @@ def grid_totals(
         frames: (N,) int64 on the CPU.
         labels: likewise.
         rnnt_type: see `rnnt_semiring`.
+        entropy: whether the entropy is wanted; if not, zeros may stand in its place.
+        fastemit_lambda: the nll's gradient of labels is multiplied by one plus this.
     """
+    if _native.can_run(blank_scores):
+        wanted = blank_scores.requires_grad or label_scores.requires_grad
+        nll, conditional, path_count = _NativeGrid.apply(
+            blank_scores,
+            label_scores,
+            (frames, labels, rnnt_type),
+            (entropy, torch.is_grad_enabled() and wanted, fastemit_lambda),
+        )
+        return nll, conditional, path_count > 0
     dtype, device = blank_scores.dtype, blank_scores.device
     precise = dtype if device.type == "mps" else torch.float64  # mps has no float64
-    mass, entropy = rnnt_recursion(
-        blank_scores.to(precise),
-        label_scores.to(precise),
-        frames.to(device),
-        labels.to(device),
-        ConditionalEntropySemiring(),
-        rnnt_type,
-    )
+    lengths = (frames.to(device), labels.to(device), ConditionalEntropySemiring(), rnnt_type)
+    blank, label = blank_scores.to(precise), label_scores.to(precise)
+    mass, conditional = rnnt_recursion(blank, label, *lengths)
+    if fastemit_lambda != 0:
+        louder: Tensor = _ScaledGradient.apply(label, 1 + fastemit_lambda)
+        mass, _ = rnnt_recursion(blank, louder, *lengths)
     nll = -mass.to(dtype)
-    return nll, entropy.to(dtype), nll.detach() < torch.inf
+    return nll, conditional.to(dtype), nll.detach() < torch.inf
+
+
+class _ScaledGradient(torch.autograd.Function):
+    """The identity, whose gradient is multiplied by a number."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: float) -> Tensor:
+        ctx.scale = scale
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return ctx.scale * grad, None
+
+
+class _NativeGrid(torch.autograd.Function):
+    """The C++ engine: one backward sweep gives the gradient of both outputs in both planes."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        blank: Tensor,
+        label: Tensor,
+        shape: tuple[Tensor, Tensor, str],
+        options: tuple[bool, bool, float],
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        frames, labels, rnnt_type = shape
+        entropy, save, ctx.fastemit_lambda = options
+        grid = native.RnntGrid(blank, label, frames, labels, rnnt_type)
+        out = native.rnnt_grid_forward(grid, entropy=entropy, save=save)
+        _refuse_bad(out.bad, blank, label)
+        ctx.save_for_backward(blank, label, frames, labels, out.cells, out.path_count)
+        ctx.rnnt_type, ctx.entropy = rnnt_type, entropy
+        ctx.mark_non_differentiable(out.path_count)
+        ctx.set_materialize_grads(False)
+        return out.nll.to(blank.dtype), out.entropy.to(blank.dtype), out.path_count
+
+    @staticmethod
+    def backward(
+        ctx: Any, grad_nll: Tensor | None, grad_entropy: Tensor | None, _: None
+    ) -> tuple[Tensor | None, ...]:
+        blank, label, frames, labels, cells, path_count = ctx.saved_tensors
+        grid = native.RnntGrid(blank, label, frames, labels, ctx.rnnt_type)
+        zeros = torch.zeros(path_count.shape, dtype=torch.float64)
+        by_nll = zeros if grad_nll is None else grad_nll.double()
+        by_entropy = zeros if grad_entropy is None else grad_entropy.double()
+        grads = native.rnnt_grid_backward(
+            grid,
+            cells,
+            path_count,
+            by_nll,
+            by_entropy if ctx.entropy else None,
+            ctx.fastemit_lambda,
+        )
+        inputs = (blank, label, grad_nll, grad_entropy)
+        by_blank, by_label = (differentiable_once(grad, *inputs) for grad in grads)
+        return by_blank, by_label, None, None
+
+
+def _refuse_bad(bad: Tensor, blank: Tensor, label: Tensor) -> None:
+    for plane, (what, scores) in enumerate((("blank", blank), ("label", label))):
+        for n in (bad[:, 0] == plane).nonzero().flatten().tolist()[:1]:
+            node = [n, *bad[n, 1:].tolist()]
+            raise bad_node_score(what, node, float(scores[tuple(node)]))

@@ -214,8 +214,8 @@ def _arc_weights(
 def bad_node_score(what: str, node: list[int], value: float) -> FsaValueError:
     """Returns the error for a score at node [utterance, t, u] that is NaN, +inf or too large."""
     return FsaValueError(
-        f"{what}_scores: the score of utterance {node[0]}, frame {node[1]}, after {node[2]} labels, "
-        f"is {value}; a log-weight must be a number up to 2**26, or -inf. Look for a "
+        f"{what}_scores: the score of utterance {node[0]}, frame {node[1]}, after {node[2]} "
+        f"labels, is {value}; a log-weight must be a number up to 2**26, or -inf. Look for a "
         f"division by zero, an overflow in half precision or a learning rate that made the model "
         f"diverge."
     )

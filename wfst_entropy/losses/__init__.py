@@ -1,35 +1,59 @@
 """Losses over alignments: likelihood, entropy and divergence."""
 
 from wfst_entropy.losses.alignment import Alignment, AlignmentKL
+from wfst_entropy.losses.consistency import CRCTCLoss, cr_ctc_loss, ctc_consistency
 from wfst_entropy.losses.ctc import CTCLoss, ctc_alignment, ctc_loss
 from wfst_entropy.losses.ctc_divergence import ctc_alignment_kl
 from wfst_entropy.losses.ctc_recursion import ctc_semiring
 from wfst_entropy.losses.distillation import ctc_distillation_loss, rnnt_distillation_loss
 from wfst_entropy.losses.fsa import fsa_alignment, fsa_loss
 from wfst_entropy.losses.fsa_divergence import fsa_alignment_kl
+from wfst_entropy.losses.full_sum import (
+    ctc_full_sum_distillation,
+    full_sum_distillation,
+    rnnt_full_sum_distillation,
+)
 from wfst_entropy.losses.rnnt import RNNTLoss, rnnt_alignment, rnnt_loss
 from wfst_entropy.losses.rnnt_divergence import rnnt_alignment_kl, rnnt_grid_alignment_kl
 from wfst_entropy.losses.rnnt_grid import rnnt_grid_alignment
+from wfst_entropy.losses.rnnt_posterior import rnnt_occupancies
 from wfst_entropy.losses.rnnt_recursion import rnnt_semiring
+from wfst_entropy.losses.soft_distillation import (
+    CTCSoftDistillation,
+    RNNTSoftDistillation,
+    ctc_soft_distillation,
+    rnnt_soft_distillation,
+)
 
 __all__ = [
     "Alignment",
     "AlignmentKL",
+    "CRCTCLoss",
     "CTCLoss",
+    "CTCSoftDistillation",
     "RNNTLoss",
+    "RNNTSoftDistillation",
+    "cr_ctc_loss",
     "ctc_alignment",
     "ctc_alignment_kl",
+    "ctc_consistency",
     "ctc_distillation_loss",
+    "ctc_full_sum_distillation",
     "ctc_loss",
     "ctc_semiring",
+    "ctc_soft_distillation",
     "fsa_alignment",
     "fsa_alignment_kl",
     "fsa_loss",
+    "full_sum_distillation",
     "rnnt_alignment",
     "rnnt_alignment_kl",
     "rnnt_distillation_loss",
+    "rnnt_full_sum_distillation",
     "rnnt_grid_alignment",
     "rnnt_grid_alignment_kl",
     "rnnt_loss",
+    "rnnt_occupancies",
     "rnnt_semiring",
+    "rnnt_soft_distillation",
 ]

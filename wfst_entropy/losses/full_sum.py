@@ -1,0 +1,192 @@
+"""Full-sum distillation: a student that finds transcripts as likely as its teacher does."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from wfst_entropy.fsa.errors import FsaTypeError, FsaValueError
+from wfst_entropy.losses.alignment import REDUCTIONS, as_lengths, check_choice, reduced
+from wfst_entropy.losses.ctc import ctc_alignment
+from wfst_entropy.losses.rnnt import rnnt_alignment
+
+DISTANCES = ("squared", "absolute")
+
+
+def full_sum_distillation(
+    student_nll: Tensor,
+    teacher_nll: Tensor,
+    target_lengths: Tensor | list[int] | None = None,
+    reduction: str = "mean",
+    zero_infinity: bool = False,
+    *,
+    distance: str = "squared",
+    teacher_grad: bool = False,
+) -> Tensor:
+    r"""Computes how far two models' log-likelihoods of the same transcripts are apart.
+
+    Per transcript :math:`(\log P_T(y|x) - \log P_S(y|x))^2`, or the absolute value of that
+    difference. Both likelihoods are sums over all alignments of whatever model each one is: CTC,
+    transducers or graphs, with other frame rates and alignments; nothing else of them is compared,
+    so this is the natural control of semiring distillation, which compares the alignments alone.
+
+    Args:
+        student_nll: (N,) negative log-likelihoods: ``ctc_alignment(...).nll``,
+            ``rnnt_alignment(...).nll``, ``fsa_alignment(...).nll``; for n-best lists one per
+            hypothesis.
+        teacher_nll: (N,), likewise.
+        target_lengths: (N,) labels, what ``"mean"`` divides by; 1 if not given.
+        reduction: ``"none"``; ``"sum"``; or ``"mean"``, which divides each transcript's loss by its
+            length (at least 1) and averages.
+        zero_infinity: whether a transcript that one model excludes counts 0 instead of +inf. Its
+            gradient is 0 either way. One that both exclude counts 0.
+        distance: ``"squared"`` or ``"absolute"``.
+        teacher_grad: whether the teacher is given a gradient too.
+
+    Returns:
+        A scalar, or (N,) for ``reduction="none"``.
+
+    Raises:
+        FsaTypeError: for nlls that are not floating-point.
+        FsaValueError: for wrong shapes, lengths or options.
+
+    Source: Zeineldeen et al. 2023, "Robust knowledge distillation from RNN-T models with noisy
+    training labels using full-sum loss" (arXiv 2303.05958), for matching log P(y|x).
+
+    >>> student, teacher = torch.tensor([3.0, 1.0]), torch.tensor([1.0, 2.0])
+    >>> full_sum_distillation(student, teacher, [2, 1])     # (2**2 / 2 + 1) / 2
+    tensor(1.5000)
+    """
+    check_choice("reduction", reduction, REDUCTIONS)
+    check_choice("distance", distance, DISTANCES)
+    for name, nll in (("student_nll", student_nll), ("teacher_nll", teacher_nll)):
+        if not isinstance(nll, Tensor) or not nll.is_floating_point():
+            came = nll.dtype if isinstance(nll, Tensor) else type(nll).__name__
+            raise FsaTypeError(f"{name}: must be a floating-point tensor (N,), got {came}")
+        if nll.dim() != 1 or nll.shape != student_nll.shape:
+            raise FsaValueError(
+                f"{name}: must have shape (N,), the same for both models, got {tuple(nll.shape)}"
+            )
+    lengths = torch.ones(student_nll.shape)
+    if target_lengths is not None:
+        lengths = as_lengths("target_lengths", target_lengths, len(student_nll))
+    if not teacher_grad:
+        teacher_nll = teacher_nll.detach()
+    no_student, no_teacher = (x.detach() == torch.inf for x in (student_nll, teacher_nll))
+    undefined = no_student | no_teacher
+    difference = student_nll.masked_fill(undefined, 0.0) - teacher_nll.masked_fill(undefined, 0.0)
+    loss = difference.square() if distance == "squared" else difference.abs()
+    if not zero_infinity:
+        loss = loss.masked_fill(no_student != no_teacher, torch.inf)
+    return reduced(loss, lengths, reduction)
+
+
+def ctc_full_sum_distillation(
+    student: Tensor,
+    teacher: Tensor,
+    targets: Tensor,
+    input_lengths: Tensor | list[int],
+    target_lengths: Tensor | list[int],
+    blank: int = 0,
+    reduction: str = "mean",
+    zero_infinity: bool = False,
+    *,
+    distance: str = "squared",
+    teacher_grad: bool = False,
+) -> Tensor:
+    r"""Computes `full_sum_distillation` of two CTC models.
+
+    Per utterance :math:`(\log P_T(y|x) - \log P_S(y|x))^2`, or the absolute difference.
+
+    Args:
+        student: (N, T, C) log-probabilities, see `ctc_alignment`.
+        teacher: likewise. For models of different frame rates take `full_sum_distillation`.
+        targets: (N, U) padded, or (sum of target_lengths,) concatenated.
+        input_lengths: (N,) frames.
+        target_lengths: (N,) labels.
+        blank: the blank symbol.
+        reduction: ``"none"``, ``"mean"`` or ``"sum"``, as of `ctc_loss`.
+        zero_infinity: see `full_sum_distillation`, as the following.
+        distance: ``"squared"`` or ``"absolute"``.
+        teacher_grad: whether the teacher is given a gradient too.
+
+    Returns:
+        A scalar, or (N,) for ``reduction="none"``.
+
+    Raises:
+        FsaTypeError, FsaValueError: see `ctc_alignment` and `full_sum_distillation`.
+
+    Source: Zeineldeen et al. 2023 (arXiv 2303.05958).
+
+    >>> half = torch.tensor([0.5, 0.5]).log().expand(1, 2, 2)    # one label, two frames: 3/4
+    >>> ctc_full_sum_distillation(half, half - 1, torch.tensor([[1]]), [2], [1])
+    tensor(4.)
+    """
+    batch = (targets, input_lengths, target_lengths, blank)
+    return full_sum_distillation(
+        ctc_alignment(student, *batch).nll,
+        ctc_alignment(teacher if teacher_grad else teacher.detach(), *batch).nll,
+        target_lengths,
+        reduction,
+        zero_infinity,
+        distance=distance,
+        teacher_grad=teacher_grad,
+    )
+
+
+def rnnt_full_sum_distillation(
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    targets: Tensor,
+    logit_lengths: Tensor | list[int],
+    target_lengths: Tensor | list[int],
+    blank: int = 0,
+    reduction: str = "mean",
+    zero_infinity: bool = False,
+    *,
+    rnnt_type: str = "regular",
+    distance: str = "squared",
+    teacher_grad: bool = False,
+) -> Tensor:
+    r"""Computes `full_sum_distillation` of two transducers.
+
+    Per utterance :math:`(\log P_T(y|x) - \log P_S(y|x))^2`, or the absolute difference.
+
+    Args:
+        student_logits: (N, T, U + 1, C), see `rnnt_alignment`.
+        teacher_logits: likewise. For models of different frame rates take `full_sum_distillation`.
+        targets: (N, U) padded, or (sum of target_lengths,) concatenated.
+        logit_lengths: (N,) frames.
+        target_lengths: (N,) labels.
+        blank: the blank symbol.
+        reduction: ``"none"``, ``"mean"`` or ``"sum"``, as of `rnnt_loss`.
+        zero_infinity: see `full_sum_distillation`.
+        rnnt_type: ``"regular"``, ``"modified"`` or ``"constrained"``.
+        distance: see `full_sum_distillation`, as the following.
+        teacher_grad: whether the teacher is given a gradient too.
+
+    Returns:
+        A scalar, or (N,) for ``reduction="none"``.
+
+    Raises:
+        FsaTypeError, FsaValueError: see `rnnt_alignment` and `full_sum_distillation`.
+
+    Source: Zeineldeen et al. 2023 (arXiv 2303.05958).
+
+    >>> student = torch.tensor([0.5, 0.25, 0.25]).log().expand(1, 2, 2, 3)
+    >>> teacher = torch.tensor([0.5, 0.5, 0.0]).log().expand(1, 2, 2, 3)      # twice as likely
+    >>> labels = torch.tensor([[1]]), [2], [1]
+    >>> rnnt_full_sum_distillation(student, teacher, *labels, distance="absolute")
+    tensor(0.6931)
+    """
+    batch = (targets, logit_lengths, target_lengths, blank)
+    teacher = teacher_logits if teacher_grad else teacher_logits.detach()
+    return full_sum_distillation(
+        rnnt_alignment(student_logits, *batch, rnnt_type=rnnt_type).nll,
+        rnnt_alignment(teacher, *batch, rnnt_type=rnnt_type).nll,
+        target_lengths,
+        reduction,
+        zero_infinity,
+        distance=distance,
+        teacher_grad=teacher_grad,
+    )

@@ -1,0 +1,69 @@
+"""How likely an alignment is to pass through each node of a transducer's lattice."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from wfst_entropy.losses.alignment import check_choice
+from wfst_entropy.losses.rnnt import RnntOptions, checked_rnnt_batch, logit_planes
+from wfst_entropy.losses.rnnt_grid import rnnt_grid_alignment
+from wfst_entropy.losses.rnnt_recursion import RNNT_TYPES
+
+
+def rnnt_occupancies(
+    logits: Tensor,
+    targets: Tensor,
+    logit_lengths: Tensor | list[int],
+    target_lengths: Tensor | list[int],
+    blank: int = 0,
+    *,
+    rnnt_type: str = "regular",
+    fused_log_softmax: bool = True,
+) -> Tensor:
+    r"""Computes the posterior probability of every node of a transducer's lattice.
+
+    The probability that an alignment of the transcript passes through node (t, u), which is that of
+    the arcs that leave it,
+
+    .. math::
+        \gamma_{t,u} = - \frac{\partial\, \mathrm{nll}}{\partial\, \mathrm{blank}_{t,u}}
+        - \frac{\partial\, \mathrm{nll}}{\partial\, \mathrm{label}_{t,u}} .
+
+    Args:
+        logits: (N, T, U + 1, C), see `rnnt_alignment`.
+        targets: (N, U) padded, or (sum of target_lengths,) concatenated.
+        logit_lengths: (N,) frames.
+        target_lengths: (N,) labels.
+        blank: the blank symbol.
+        rnnt_type: ``"regular"``, ``"modified"`` or ``"constrained"``.
+        fused_log_softmax: whether to normalise the logits.
+
+    Returns:
+        (N, T, U + 1) probabilities without gradient, in the dtype of the logits (float32 for half
+        precision); 0 beyond an utterance's frames and labels, and where it has no alignment.
+
+    Raises:
+        FsaTypeError, FsaValueError: see `rnnt_alignment`.
+
+    Source: Graves 2012, "Sequence transduction with recurrent neural networks", Eq. 19.
+
+    >>> logits = torch.tensor([[[[0.6, 0.4], [0.7, 0.3]], [[0.5, 0.5], [0.8, 0.2]]]]).log()
+    >>> rnnt_occupancies(logits, torch.tensor([[1]]), [2], [1])     # two paths, 0.224 and 0.24
+    tensor([[[1.0000, 0.4828],
+             [0.5172, 1.0000]]])
+    """
+    check_choice("rnnt_type", rnnt_type, RNNT_TYPES)
+    args = (targets, logit_lengths, target_lengths, blank)
+    batch = checked_rnnt_batch(logits.detach(), *args)
+    options = RnntOptions(rnnt_type, fused_log_softmax)
+    blanks, labels = (plane.detach().requires_grad_() for plane in logit_planes(batch, options))
+    lengths = (batch.logit_lengths, batch.targets.lengths)
+    with torch.enable_grad():
+        out = rnnt_grid_alignment(blanks, labels, *lengths, rnnt_type=rnnt_type)
+        total = torch.where(out.valid, out.nll, 0.0).sum()
+    blank_arcs, label_arcs = (-grad for grad in torch.autograd.grad(total, (blanks, labels)))
+    if rnnt_type == "constrained":  # a label arc also costs the blank at the next u
+        blank_arcs[:, :, 1:] -= label_arcs
+    blank_arcs[:, :, :-1] += label_arcs
+    return blank_arcs

@@ -65,7 +65,8 @@ def both(
 
     def call() -> Result:
         with contextlib.nullcontext() if native else _native.disabled():
-            out = ctc_alignment(leaf if normalised else leaf.log_softmax(-1), *rest)
+            scores = leaf if normalised else leaf.float().log_softmax(-1)
+            out = ctc_alignment(scores, *rest)
         (gradient,) = torch.autograd.grad((out.nll - 0.1 * out.entropy).sum(), leaf)
         return Result(out.nll.detach(), out.entropy.detach(), gradient)
 

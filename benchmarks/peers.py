@@ -135,24 +135,24 @@ def k2_ctc(problem: Problem) -> Callable[[], Result]:
     k2 = imported("k2")
     rows = zip(problem.targets, problem.labels)
     graphs = k2.ctc_graph([row[:length].tolist() for row, length in rows])
-    return _k2(k2, problem, graphs, None)
+    return _k2(k2, problem, graphs)
 
 
 def k2_shared(problem: Problem, fsa: Fsa) -> Callable[[], Result]:
-    """The same with one graph for all utterances."""
+    """The same with one graph for all utterances, of which k2 wants as many copies."""
     k2 = imported("k2")
-    graphs = k2.create_fsa_vec([k2.Fsa.from_str(fsa.to_str())])
-    return _k2(k2, problem, graphs, torch.zeros(problem.sizes.n, dtype=torch.int32))
+    graphs = k2.create_fsa_vec([k2.Fsa.from_str(fsa.to_str())] * problem.sizes.n)
+    return _k2(k2, problem, graphs)
 
 
-def _k2(k2: Any, problem: Problem, graphs: Any, which: Tensor | None) -> Callable[[], Result]:
+def _k2(k2: Any, problem: Problem, graphs: Any) -> Callable[[], Result]:
     log_probs = problem.scores(torch.float32).requires_grad_()
     zeros = torch.zeros_like(problem.frames)
     segments = torch.stack([torch.arange(len(zeros)), zeros, problem.frames], 1).int()
 
     def call() -> Result:
         dense = k2.DenseFsaVec(log_probs, segments)
-        lattice = k2.intersect_dense(graphs, dense, output_beam=1e6, a_to_b_map=which)
+        lattice = k2.intersect_dense(graphs, dense, output_beam=1e6)
         nll = -lattice.get_tot_scores(log_semiring=True, use_double_scores=True)
         return Result(nll.detach(), None, torch.autograd.grad(nll.sum(), log_probs)[0])
 

@@ -13,6 +13,7 @@ from wfst_entropy.losses.full_sum import (
     full_sum_distillation,
     rnnt_full_sum_distillation,
 )
+from wfst_entropy.losses.mmi import LFMMILoss, lf_mmi_alignment, lf_mmi_loss
 from wfst_entropy.losses.rnnt import RNNTLoss, rnnt_alignment, rnnt_loss
 from wfst_entropy.losses.rnnt_divergence import rnnt_alignment_kl, rnnt_grid_alignment_kl
 from wfst_entropy.losses.rnnt_grid import rnnt_grid_alignment
@@ -31,6 +32,7 @@ __all__ = [
     "CRCTCLoss",
     "CTCLoss",
     "CTCSoftDistillation",
+    "LFMMILoss",
     "RNNTLoss",
     "RNNTSoftDistillation",
     "cr_ctc_loss",
@@ -46,6 +48,8 @@ __all__ = [
     "fsa_alignment_kl",
     "fsa_loss",
     "full_sum_distillation",
+    "lf_mmi_alignment",
+    "lf_mmi_loss",
     "rnnt_alignment",
     "rnnt_alignment_kl",
     "rnnt_distillation_loss",

@@ -7,7 +7,9 @@ from wfst_entropy.topologies.linear_with_self_loops import (
     linear_fsa_with_self_loops,
     linear_fst_with_self_loops,
 )
+from wfst_entropy.topologies.mmi import mmi_denominator, mmi_numerator
 from wfst_entropy.topologies.rnnt import rnnt_graph, rnnt_grid_lattice, rnnt_lattice
+from wfst_entropy.topologies.token_ngram import token_ngram
 
 __all__ = [
     "ctc_graph",
@@ -18,7 +20,10 @@ __all__ = [
     "linear_fst",
     "linear_fst_with_self_loops",
     "min_num_frames",
+    "mmi_denominator",
+    "mmi_numerator",
     "rnnt_graph",
     "rnnt_grid_lattice",
     "rnnt_lattice",
+    "token_ngram",
 ]

@@ -15,10 +15,22 @@ from wfst_entropy.losses.full_sum import (
 )
 from wfst_entropy.losses.mmi import LFMMILoss, lf_mmi_alignment, lf_mmi_loss
 from wfst_entropy.losses.rnnt import RNNTLoss, rnnt_alignment, rnnt_loss
+from wfst_entropy.losses.rnnt_arc_posteriors import RnntArcPosteriors
 from wfst_entropy.losses.rnnt_divergence import rnnt_alignment_kl, rnnt_grid_alignment_kl
 from wfst_entropy.losses.rnnt_grid import rnnt_grid_alignment
 from wfst_entropy.losses.rnnt_posterior import rnnt_occupancies
+from wfst_entropy.losses.rnnt_prune import do_rnnt_pruning, get_rnnt_prune_ranges
+from wfst_entropy.losses.rnnt_pruned import (
+    rnnt_loss_pruned,
+    rnnt_pruned_alignment,
+    rnnt_pruned_alignment_kl,
+)
 from wfst_entropy.losses.rnnt_recursion import rnnt_semiring
+from wfst_entropy.losses.rnnt_simple import (
+    rnnt_loss_simple,
+    rnnt_loss_smoothed,
+    rnnt_simple_alignment,
+)
 from wfst_entropy.losses.soft_distillation import (
     CTCSoftDistillation,
     RNNTSoftDistillation,
@@ -35,6 +47,7 @@ __all__ = [
     "LFMMILoss",
     "RNNTLoss",
     "RNNTSoftDistillation",
+    "RnntArcPosteriors",
     "cr_ctc_loss",
     "ctc_alignment",
     "ctc_alignment_kl",
@@ -44,10 +57,12 @@ __all__ = [
     "ctc_loss",
     "ctc_semiring",
     "ctc_soft_distillation",
+    "do_rnnt_pruning",
     "fsa_alignment",
     "fsa_alignment_kl",
     "fsa_loss",
     "full_sum_distillation",
+    "get_rnnt_prune_ranges",
     "lf_mmi_alignment",
     "lf_mmi_loss",
     "rnnt_alignment",
@@ -57,7 +72,13 @@ __all__ = [
     "rnnt_grid_alignment",
     "rnnt_grid_alignment_kl",
     "rnnt_loss",
+    "rnnt_loss_pruned",
+    "rnnt_loss_simple",
+    "rnnt_loss_smoothed",
     "rnnt_occupancies",
+    "rnnt_pruned_alignment",
+    "rnnt_pruned_alignment_kl",
     "rnnt_semiring",
+    "rnnt_simple_alignment",
     "rnnt_soft_distillation",
 ]

@@ -157,7 +157,7 @@ class _NativeGrid(torch.autograd.Function):
         entropy, save, ctx.fastemit_lambda = options
         grid = native.RnntGrid(blank, label, frames, labels, rnnt_type)
         out = native.rnnt_grid_forward(grid, entropy=entropy, save=save)
-        _refuse_bad(out.bad, blank, label)
+        refuse_bad(out.bad, blank, label)
         ctx.save_for_backward(blank, label, frames, labels, out.cells, out.path_count)
         ctx.rnnt_type, ctx.entropy = rnnt_type, entropy
         ctx.mark_non_differentiable(out.path_count)
@@ -186,7 +186,17 @@ class _NativeGrid(torch.autograd.Function):
         return by_blank, by_label, None, None
 
 
-def _refuse_bad(bad: Tensor, blank: Tensor, label: Tensor) -> None:
+def refuse_bad(bad: Tensor, blank: Tensor, label: Tensor) -> None:
+    """Refuses scores of which the kernel said that one cannot be a log-weight.
+
+    Args:
+        bad: from the kernel's forward sweep.
+        blank: the scores.
+        label: likewise.
+
+    Raises:
+        FsaValueError: naming utterance and node.
+    """
     for plane, (what, scores) in enumerate((("blank", blank), ("label", label))):
         for n in (bad[:, 0] == plane).nonzero().flatten().tolist()[:1]:
             node = [n, *bad[n, 1:].tolist()]

@@ -122,6 +122,7 @@ if TYPE_CHECKING:
     from wfst_entropy.losses import (
         Alignment,
         AlignmentKL,
+        ASGLoss,
         CRCTCLoss,
         CTCLoss,
         CTCSoftDistillation,
@@ -129,6 +130,8 @@ if TYPE_CHECKING:
         RnntArcPosteriors,
         RNNTLoss,
         RNNTSoftDistillation,
+        asg_alignment,
+        asg_loss,
         cr_ctc_loss,
         ctc_alignment,
         ctc_alignment_kl,
@@ -181,6 +184,8 @@ if TYPE_CHECKING:
         TropicalSemiring,
     )
     from wfst_entropy.topologies import (
+        asg_graph,
+        asg_topo,
         ctc_graph,
         ctc_topo,
         levenshtein_graph,
@@ -191,6 +196,7 @@ if TYPE_CHECKING:
         min_num_frames,
         mmi_denominator,
         mmi_numerator,
+        pack_repeats,
         rnnt_graph,
         rnnt_grid_lattice,
         rnnt_lattice,
@@ -211,6 +217,7 @@ _ROOMS = (
 )
 
 __all__ = [
+    "ASGLoss",
     "Alignment",
     "AlignmentKL",
     "CRCTCLoss",
@@ -247,6 +254,10 @@ __all__ = [
     "add_epsilon_self_loops",
     "arc_sort",
     "arc_sum",
+    "asg_alignment",
+    "asg_graph",
+    "asg_loss",
+    "asg_topo",
     "check",
     "closure",
     "compose",
@@ -324,6 +335,7 @@ __all__ = [
     "mmi_numerator",
     "n_shortest_paths",
     "num_paths",
+    "pack_repeats",
     "path_cross_entropy",
     "path_entropy",
     "path_kl",

@@ -1,6 +1,7 @@
 """Losses over alignments: likelihood, entropy and divergence."""
 
 from wfst_entropy.losses.alignment import Alignment, AlignmentKL
+from wfst_entropy.losses.asg import ASGLoss, asg_alignment, asg_loss
 from wfst_entropy.losses.consistency import CRCTCLoss, cr_ctc_loss, ctc_consistency
 from wfst_entropy.losses.ctc import CTCLoss, ctc_alignment, ctc_loss
 from wfst_entropy.losses.ctc_divergence import ctc_alignment_kl
@@ -39,6 +40,7 @@ from wfst_entropy.losses.soft_distillation import (
 )
 
 __all__ = [
+    "ASGLoss",
     "Alignment",
     "AlignmentKL",
     "CRCTCLoss",
@@ -48,6 +50,8 @@ __all__ = [
     "RNNTLoss",
     "RNNTSoftDistillation",
     "RnntArcPosteriors",
+    "asg_alignment",
+    "asg_loss",
     "cr_ctc_loss",
     "ctc_alignment",
     "ctc_alignment_kl",

@@ -29,6 +29,12 @@ class Targets(NamedTuple):
         labels = self.flat[torch.where(inside, self.offsets[:, None] + position, 0)]
         return labels.masked_fill(~inside, fill)
 
+    def concatenated(self) -> Tensor:
+        """The labels of all utterances, (sum of lengths,)."""
+        utterance = torch.repeat_interleave(torch.arange(self.lengths.numel()), self.lengths)
+        begin = self.lengths.cumsum(0) - self.lengths
+        return self.flat[torch.arange(utterance.numel()) + (self.offsets - begin)[utterance]]
+
 
 def checked_targets(
     targets: Tensor, target_lengths: Any, num_utterances: int, blank: int, num_symbols: int
@@ -42,7 +48,7 @@ def checked_targets(
         targets: integers (N, U) padded, or (sum of target_lengths,) concatenated.
         target_lengths: integers (N,).
         num_utterances: N.
-        blank: the symbol that may not occur.
+        blank: the symbol that may not occur, -1 if there is none.
         num_symbols: labels lie in 0..num_symbols - 1.
 
     Raises:
@@ -87,8 +93,11 @@ def _check_labels(
     wrong = (labels < 0) | (labels >= num_symbols) | (labels == blank)
     for i in wrong.nonzero().flatten().tolist()[:1]:
         label = int(labels[i])
-        what = "the blank" if label == blank else "outside the vocabulary"
+        what = "the blank" if label == blank >= 0 else "outside the vocabulary"
+        need = f"0..{num_symbols - 1}"
+        if blank >= 0:
+            need += f" and differ from blank ({blank})"
         raise FsaValueError(
             f"targets: utterance {int(utterance[i])}, position {int(position[i])} is {label}, "
-            f"{what}; labels must lie in 0..{num_symbols - 1} and differ from blank ({blank})"
+            f"{what}; labels must lie in {need}"
         )

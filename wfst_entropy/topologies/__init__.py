@@ -1,5 +1,6 @@
 """Graphs built from label sequences and vocabularies."""
 
+from wfst_entropy.topologies.asg import asg_graph, asg_topo, pack_repeats
 from wfst_entropy.topologies.ctc import ctc_graph, ctc_topo, min_num_frames
 from wfst_entropy.topologies.levenshtein import levenshtein_graph
 from wfst_entropy.topologies.linear import linear_fsa, linear_fst
@@ -12,6 +13,8 @@ from wfst_entropy.topologies.rnnt import rnnt_graph, rnnt_grid_lattice, rnnt_lat
 from wfst_entropy.topologies.token_ngram import token_ngram
 
 __all__ = [
+    "asg_graph",
+    "asg_topo",
     "ctc_graph",
     "ctc_topo",
     "levenshtein_graph",
@@ -22,6 +25,7 @@ __all__ = [
     "min_num_frames",
     "mmi_denominator",
     "mmi_numerator",
+    "pack_repeats",
     "rnnt_graph",
     "rnnt_grid_lattice",
     "rnnt_lattice",

@@ -6,6 +6,7 @@
 #include "intersect_dense.h"
 #include "loops.h"
 #include "rnnt_grid.h"
+#include "rnnt_logits.h"
 #include "surgery_bindings.h"
 
 namespace nb = nanobind;
@@ -135,6 +136,7 @@ NB_MODULE(_wfst_entropy, m) {
   bind_intersect_dense<double>(m, "DenseGraphsFloat64", "DenseVecFloat64", "intersect_dense_forward_float64",
                                "intersect_dense_backward_float64");
   bind_rnnt_grid(m);
+  bind_rnnt_logits(m);
   bind_surgery(m);
   bind_shortest_distance(m);
 }

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from wfst_entropy.fsa.errors import FsaTypeError, FsaValueError
 from wfst_entropy.losses.alignment import (
     KINDS,
     REDUCTIONS,
     Alignment,
-    as_lengths,
     check_choice,
     entropy_of_kind,
     reduce_loss,
 )
+from wfst_entropy.losses.rnnt_batch import RnntBatch, RnntOptions, checked_rnnt_batch
 from wfst_entropy.losses.rnnt_grid import grid_totals
+from wfst_entropy.losses.rnnt_planes import logit_planes
 from wfst_entropy.losses.rnnt_recursion import RNNT_TYPES
-from wfst_entropy.losses.targets import Targets, checked_targets
 
 
 def rnnt_alignment(
@@ -34,6 +33,7 @@ def rnnt_alignment(
     fused_log_softmax: bool = True,
     delay_penalty: float = 0.0,
     fastemit_lambda: float = 0.0,
+    reuse_logits_for_grads: bool = False,
 ) -> Alignment:
     r"""Computes the RNN-T likelihood of each transcript and the entropy of its alignments.
 
@@ -44,9 +44,14 @@ def rnnt_alignment(
         \mathrm{nll} = -\log Z, \quad Z = \sum_\pi e^{w(\pi)}, \qquad
         H_c = -\sum_\pi p(\pi) \log p(\pi), \quad p(\pi) = e^{w(\pi)} / Z .
 
+    On the CPU a C++ kernel reads the logits once forward and once backward, keeps a few numbers per
+    node beside them, and can be differentiated once; elsewhere, and inside ``_native.disabled()``,
+    torch computes the lattice in float64 and can be differentiated twice.
+
     Args:
-        logits: (N, T, U + 1, C), the joiner's output before the softmax, any floating dtype (half
-            precision is computed in float32).
+        logits: (N, T, U + 1, C), the joiner's output before the softmax, any floating dtype. Half
+            precision is computed, and results returned, in float32; the gradient has the dtype of
+            the logits.
         targets: (N, U) padded, or (sum of target_lengths,) concatenated; integers other than blank.
         logit_lengths: (N,) frames of each utterance.
         target_lengths: (N,) labels of each utterance.
@@ -58,6 +63,11 @@ def rnnt_alignment(
             of every label at frame t: a positive one rewards early labels.
         fastemit_lambda: the nll's gradient of label arcs is multiplied by one plus this; values
             are not changed.
+        reuse_logits_for_grads: whether the C++ kernel may write the gradient over the logits, which
+            saves the memory of one tensor and the time to touch it. The logits are destroyed by the
+            backward call, so another operation that kept them for its own backward call, and a
+            second backward call through this one, raise torch's error of a variable modified in
+            place. They must be contiguous and the result of an operation. Other engines ignore it.
 
     Returns:
         ``nll``, ``entropy`` and ``valid``, each (N,), in nats. Logits beyond an utterance's frames
@@ -65,8 +75,10 @@ def rnnt_alignment(
 
     Raises:
         FsaTypeError: for tensors of the wrong dtype.
-        FsaValueError: for wrong shapes, lengths or labels, and for a score that is NaN or above
-            2**26; it names the utterance and the node. Also for a raw entropy that overflows.
+        FsaValueError: for wrong shapes, lengths or labels, and for a row of logits inside the
+            lengths with a NaN or +inf (without the softmax: a used one that is NaN or above 2**26)
+            or nothing but -inf; it names the utterance, the node and the symbol. Also for a raw
+            entropy that overflows, and for logits that may not be written to.
 
     Source: Graves 2012, "Sequence transduction with recurrent neural networks", Eq. 16; "Entropy
     semirings" (arXiv 2312.10087), Section 4; Kang et al. 2022 (arXiv 2211.00490) for the delay
@@ -80,7 +92,9 @@ def rnnt_alignment(
     check_choice("kind", kind, KINDS)
     check_choice("rnnt_type", rnnt_type, RNNT_TYPES)
     batch = checked_rnnt_batch(logits, targets, logit_lengths, target_lengths, blank)
-    options = RnntOptions(rnnt_type, fused_log_softmax, delay_penalty, fastemit_lambda)
+    options = RnntOptions(
+        rnnt_type, fused_log_softmax, delay_penalty, fastemit_lambda, reuse_logits_for_grads
+    )
     return _alignment(batch, options, kind)
 
 
@@ -99,6 +113,7 @@ def rnnt_loss(
     fused_log_softmax: bool = True,
     delay_penalty: float = 0.0,
     fastemit_lambda: float = 0.0,
+    reuse_logits_for_grads: bool = False,
 ) -> Tensor:
     r"""Computes the RNN-T loss with the entropy of the alignments as a regulariser.
 
@@ -121,6 +136,7 @@ def rnnt_loss(
         fused_log_softmax: whether to normalise the logits.
         delay_penalty: rewards early labels.
         fastemit_lambda: scales the gradient of label arcs.
+        reuse_logits_for_grads: saves the memory of one tensor; the logits are destroyed.
 
     Returns:
         A scalar, or (N,) for ``reduction="none"``.
@@ -136,9 +152,11 @@ def rnnt_loss(
     check_choice("reduction", reduction, REDUCTIONS)
     check_choice("rnnt_type", rnnt_type, RNNT_TYPES)
     batch = checked_rnnt_batch(logits, targets, logit_lengths, target_lengths, blank)
-    options = RnntOptions(rnnt_type, fused_log_softmax, delay_penalty, fastemit_lambda)
+    options = RnntOptions(
+        rnnt_type, fused_log_softmax, delay_penalty, fastemit_lambda, reuse_logits_for_grads
+    )
     return reduce_loss(
-        _alignment(batch, options, kind),
+        _alignment(batch, options, kind, entropy_scale != 0),
         batch.targets.lengths,
         reduction=reduction,
         zero_infinity=zero_infinity,
@@ -159,6 +177,7 @@ class RNNTLoss(torch.nn.Module):
         fused_log_softmax: whether to normalise the logits.
         delay_penalty: rewards early labels.
         fastemit_lambda: scales the gradient of label arcs.
+        reuse_logits_for_grads: saves the memory of one tensor; the logits are destroyed.
 
     >>> loss = RNNTLoss(reduction="sum")
     >>> loss(torch.zeros(1, 2, 2, 2), torch.tensor([[1]]), [2], [1])    # 2 paths of 3 arcs of 1/2
@@ -177,6 +196,7 @@ class RNNTLoss(torch.nn.Module):
         fused_log_softmax: bool = True,
         delay_penalty: float = 0.0,
         fastemit_lambda: float = 0.0,
+        reuse_logits_for_grads: bool = False,
     ) -> None:
         super().__init__()
         check_choice("kind", kind, KINDS)
@@ -192,6 +212,7 @@ class RNNTLoss(torch.nn.Module):
             "fused_log_softmax": fused_log_softmax,
             "delay_penalty": delay_penalty,
             "fastemit_lambda": fastemit_lambda,
+            "reuse_logits_for_grads": reuse_logits_for_grads,
         }
 
     def forward(
@@ -209,92 +230,17 @@ class RNNTLoss(torch.nn.Module):
         return ", ".join(f"{name}={value!r}" for name, value in self.options.items())
 
 
-class RnntBatch(NamedTuple):
-    """Checked arguments; everything but the logits is int64 on the CPU."""
-
-    logits: Tensor  # (N, T, W, C), W at least the longest transcript + 1, any floating dtype
-    targets: Targets
-    logit_lengths: Tensor
-    blank: int
-
-
-class RnntOptions(NamedTuple):
-    """What happens to the scores of arcs between the logits and the lattice."""
-
-    rnnt_type: str = "regular"
-    fused_log_softmax: bool = True
-    delay_penalty: float = 0.0
-    fastemit_lambda: float = 0.0
-
-
-def checked_rnnt_batch(
-    logits: Tensor,
-    targets: Tensor,
-    logit_lengths: Any,
-    target_lengths: Any,
-    blank: int,
-    name: str = "logits",
-) -> RnntBatch:
-    """Checks shapes, dtypes, lengths and labels, not the logits.
-
-    Raises:
-        FsaTypeError: for tensors of the wrong dtype.
-        FsaValueError: for wrong shapes, lengths or labels; ``name`` stands for the logits.
-    """
-    if not isinstance(logits, Tensor) or not logits.is_floating_point():
-        came = logits.dtype if isinstance(logits, Tensor) else type(logits).__name__
-        raise FsaTypeError(f"{name}: must be a floating-point tensor (N, T, U + 1, C), got {came}")
-    if logits.dim() != 4:
-        raise FsaValueError(f"{name}: must be (N, T, U + 1, C), got shape {tuple(logits.shape)}")
-    n, num_frames, width, num_symbols = logits.shape
-    if not 0 <= blank < num_symbols:
-        raise FsaValueError(f"blank: must be a symbol in 0..{num_symbols - 1}, got {blank}")
-    frames = as_lengths(
-        "logit_lengths", logit_lengths, n, num_frames, f"frames of {name} {tuple(logits.shape)}"
-    )
-    labels = checked_targets(targets, target_lengths, n, blank, num_symbols)
-    for i in (labels.lengths >= width).nonzero().flatten().tolist()[:1]:
-        raise FsaValueError(
-            f"target_lengths[{i}] = {int(labels.lengths[i])}: utterance {i} needs "
-            f"{int(labels.lengths[i]) + 1} positions on the third axis of {name}, which has shape "
-            f"{tuple(logits.shape)}; the joiner must also see the position after the last label"
-        )
-    return RnntBatch(logits, labels, frames, blank)
-
-
-def _alignment(batch: RnntBatch, options: RnntOptions, kind: str) -> Alignment:
+def _alignment(
+    batch: RnntBatch, options: RnntOptions, kind: str, entropy: bool = True
+) -> Alignment:
     lengths = (batch.logit_lengths, batch.targets.lengths)
-    planes = logit_planes(batch, options)
-    nll, entropy, valid = grid_totals(
-        *planes, *lengths, options.rnnt_type, fastemit_lambda=options.fastemit_lambda
+    nll, conditional, valid = grid_totals(
+        *logit_planes(batch, options),
+        *lengths,
+        options.rnnt_type,
+        entropy=entropy,
+        fastemit_lambda=options.fastemit_lambda,
     )
-    return Alignment(nll, entropy_of_kind(kind, nll, entropy, *lengths), valid)
-
-
-def logit_planes(batch: RnntBatch, options: RnntOptions) -> tuple[Tensor, Tensor]:
-    """The scores of blank (N, T, W) and of the next label (N, T, W - 1) at every node, in torch."""
-    logits = batch.logits
-    if logits.dtype not in (torch.float32, torch.float64):
-        logits = logits.float()
-    n, num_frames, width, _ = logits.shape
-    labels = torch.full((n, width - 1), batch.blank)
-    padded = batch.targets.padded(batch.blank)
-    labels[:, : padded.shape[1]] = padded
-    index = labels.to(logits.device)[:, None, :, None].expand(-1, num_frames, -1, 1)
-    blank = logits[..., batch.blank]
-    label = logits[:, :, :-1].gather(3, index)[..., 0]
-    if options.fused_log_softmax:
-        log_sum = logits.logsumexp(3)
-        blank, label = blank - log_sum, label - log_sum[:, :, :-1]
-    if options.delay_penalty != 0:
-        label = label + delay_offsets(batch.logit_lengths, num_frames, options.delay_penalty).to(
-            label
-        )
-    return blank, label
-
-
-def delay_offsets(logit_lengths: Tensor, num_frames: int, delay_penalty: float) -> Tensor:
-    """(N, T, 1) what a delay penalty adds to the score of a label at each frame, float64."""
-    frames = torch.arange(num_frames, dtype=torch.float64)
-    middle = (logit_lengths.double() - 1) / 2
-    return delay_penalty * (middle[:, None] - frames)[:, :, None]
+    if not entropy:
+        return Alignment(nll, conditional, valid)
+    return Alignment(nll, entropy_of_kind(kind, nll, conditional, *lengths), valid)

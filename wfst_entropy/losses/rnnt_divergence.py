@@ -7,7 +7,8 @@ from torch import Tensor
 from wfst_entropy.fsa.errors import FsaValueError
 from wfst_entropy.losses.alignment import AlignmentKL, as_lengths, check_choice
 from wfst_entropy.losses.divergence import Direction, alignment_kl, precise, result_dtype
-from wfst_entropy.losses.rnnt import RnntOptions, checked_rnnt_batch, logit_planes
+from wfst_entropy.losses.rnnt_batch import RnntOptions, checked_rnnt_batch
+from wfst_entropy.losses.rnnt_planes import logit_planes
 from wfst_entropy.losses.rnnt_recursion import RNNT_TYPES, checked_grid, rnnt_recursion
 from wfst_entropy.semirings import ConditionalKLSemiring
 

@@ -1,0 +1,159 @@
+"""The kernels between logits and the arcs of lattices: checks, and what goes to C++ and back."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from wfst_entropy._native import check, kernel
+
+DTYPES = {
+    torch.float32: "Float32",
+    torch.float64: "Float64",
+    torch.float16: "Float16",
+    torch.bfloat16: "BFloat16",
+}
+
+
+class RnntLogits:
+    """Logits and transcripts, checked and kept alive while a kernel reads them.
+
+    Args:
+        logits: (N, T, W, C) of one of `DTYPES` on the CPU, in any memory order.
+        targets: int64 labels, any shape; utterance n's are
+            ``targets.flatten()[offsets[n]:][:target_lengths[n]]``, in 0..C-1.
+        target_offsets: (N,) int64.
+        target_lengths: (N,) int64, below W.
+        logit_lengths: (N,) int64, in 0..T.
+        blank: the blank symbol.
+        normalise: whether the scores are those of a softmax, or the logits themselves.
+    """
+
+    def __init__(
+        self,
+        logits: Tensor,
+        targets: Tensor,
+        target_offsets: Tensor,
+        target_lengths: Tensor,
+        logit_lengths: Tensor,
+        blank: int,
+        normalise: bool,
+    ) -> None:
+        n, num_frames, width, num_symbols = logits.shape
+        if logits.device.type != "cpu" or logits.dtype not in DTYPES:
+            raise ValueError(f"logits: no kernel for {logits.dtype} on {logits.device}")
+        self.logits = logits if logits.stride(3) == 1 else logits.contiguous()
+        self.targets = check(targets.flatten(), "targets", torch.int64, (targets.numel(),))
+        self.target_offsets = check(target_offsets, "target_offsets", torch.int64, (n,))
+        self.target_lengths = check(target_lengths, "target_lengths", torch.int64, (n,))
+        self.logit_lengths = check(logit_lengths, "logit_lengths", torch.int64, (n,))
+        for name, lengths, most in (
+            ("logit_lengths", self.logit_lengths, num_frames),
+            ("target_lengths", self.target_lengths, width - 1),
+        ):
+            if n and not 0 <= int(lengths.min()) <= int(lengths.max()) <= most:
+                raise ValueError(f"{name}: must lie in 0..{most}")
+        ends = self.target_offsets + self.target_lengths
+        if n and (int(self.target_offsets.min()) < 0 or int(ends.max()) > self.targets.numel()):
+            raise ValueError(f"target_lengths: reach outside the {self.targets.numel()} targets")
+        self._check_symbols(blank, num_symbols)
+        self.blank, self.normalise = blank, normalise
+
+    def _check_symbols(self, blank: int, num_symbols: int) -> None:
+        within = torch.arange(int(self.target_lengths.max()) if len(self.target_lengths) else 0)
+        used = within < self.target_lengths[:, None]
+        labels = self.targets[(self.target_offsets[:, None] + within)[used]]
+        outside = bool(((labels < 0) | (labels >= num_symbols)).any())
+        if outside or not 0 <= blank < num_symbols:
+            raise ValueError(f"targets, blank: must lie in 0..{num_symbols - 1}")
+
+    def computed(self) -> torch.dtype:
+        """The dtype of the scores: float32 for half precision."""
+        return torch.float64 if self.logits.dtype == torch.float64 else torch.float32
+
+    def kernel(self, name: str) -> Any:
+        """Returns the kernel of that name for the dtype of the logits."""
+        return kernel(f"{name}_{DTYPES[self.logits.dtype].lower()}")
+
+    def native(self) -> Any:
+        """Returns the extension's view."""
+        return kernel("RnntLogits" + DTYPES[self.logits.dtype]).make(
+            *self.logits.shape,
+            self.logits.data_ptr(),
+            *self.logits.stride()[:3],
+            self.targets.data_ptr(),
+            self.target_offsets.data_ptr(),
+            self.logit_lengths.data_ptr(),
+            self.target_lengths.data_ptr(),
+            self.blank,
+            self.normalise,
+            torch.get_num_threads(),
+        )
+
+
+class RnntScores(NamedTuple):
+    """The scores of arcs, and what the backward call needs; without a softmax that is empty."""
+
+    blank: Tensor  # (N, T, W)
+    label: Tensor  # (N, T, W - 1)
+    max: Tensor  # (N, T, W) of each row of logits
+    scale: Tensor  # (N, T, W) one over the row's sum of exp(logit - max)
+    bad_label: Tensor  # (N, T) int64, -1, or the first u whose row gives no scores
+
+
+def rnnt_logits_forward(rows: RnntLogits) -> RnntScores:
+    """Computes the scores of all nodes inside the lengths; the others become 0."""
+    n, num_frames, width, _ = rows.logits.shape
+    dtype = rows.computed()
+    kept = (n, num_frames, width) if rows.normalise else (0,)
+    result = RnntScores(
+        blank=torch.empty((n, num_frames, width), dtype=dtype),
+        label=torch.empty((n, num_frames, width - 1), dtype=dtype),
+        max=torch.empty(kept, dtype=dtype),
+        scale=torch.empty(kept, dtype=dtype),
+        bad_label=torch.empty((n, num_frames), dtype=torch.int64),
+    )
+    rows.kernel("rnnt_logits_forward")(rows.native(), *(x.data_ptr() for x in result))
+    return result
+
+
+def rnnt_logits_backward(
+    rows: RnntLogits,
+    max: Tensor,
+    scale: Tensor,
+    grad_blank: Tensor,
+    grad_label: Tensor,
+    *,
+    reuse: bool,
+) -> Tensor:
+    """Returns the gradient of the logits, (N, T, W, C), in their dtype.
+
+    Args:
+        rows: as in the forward call.
+        max: from the forward call.
+        scale: likewise.
+        grad_blank: (N, T, W) of the dtype of the scores.
+        grad_label: (N, T, W - 1) likewise.
+        reuse: whether to write it over the logits.
+    """
+    n, num_frames, width, _ = rows.logits.shape
+    dtype = rows.computed()
+    kept = (n, num_frames, width) if rows.normalise else (0,)
+    reads = (
+        check(grad_blank, "grad_blank", dtype, (n, num_frames, width)),
+        check(grad_label, "grad_label", dtype, (n, num_frames, width - 1)),
+        check(max, "max", dtype, kept),
+        check(scale, "scale", dtype, kept),
+    )
+    if reuse:
+        grad = rows.logits.detach()
+        if not grad.is_contiguous():
+            raise ValueError("logits: must be contiguous to be written over")
+    else:
+        grad = torch.empty(rows.logits.shape, dtype=rows.logits.dtype)
+    rows.kernel("rnnt_logits_backward")(
+        rows.native(), *(x.data_ptr() for x in reads), grad.data_ptr(), not reuse
+    )
+    return grad

@@ -1,0 +1,66 @@
+"""The arguments of the RNN-T losses, checked once."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from wfst_entropy.fsa.errors import FsaTypeError, FsaValueError
+from wfst_entropy.losses.alignment import as_lengths
+from wfst_entropy.losses.targets import Targets, checked_targets
+
+
+class RnntBatch(NamedTuple):
+    """Checked arguments; everything but the logits is int64 on the CPU."""
+
+    logits: Tensor  # (N, T, W, C), W at least the longest transcript + 1, any floating dtype
+    targets: Targets
+    logit_lengths: Tensor
+    blank: int
+    name: str = "logits"  # of the argument, for messages
+
+
+class RnntOptions(NamedTuple):
+    """What is done with the logits; see `rnnt_alignment`."""
+
+    rnnt_type: str = "regular"
+    fused_log_softmax: bool = True
+    delay_penalty: float = 0.0
+    fastemit_lambda: float = 0.0
+    reuse_logits_for_grads: bool = False
+
+
+def checked_rnnt_batch(
+    logits: Tensor,
+    targets: Tensor,
+    logit_lengths: Any,
+    target_lengths: Any,
+    blank: int,
+    name: str = "logits",
+) -> RnntBatch:
+    """Checks shapes, dtypes, lengths and labels, not the logits.
+
+    Raises:
+        FsaTypeError: for tensors of the wrong dtype.
+        FsaValueError: for wrong shapes, lengths or labels; ``name`` stands for the logits.
+    """
+    if not isinstance(logits, Tensor) or not logits.is_floating_point():
+        came = logits.dtype if isinstance(logits, Tensor) else type(logits).__name__
+        raise FsaTypeError(f"{name}: must be a floating-point tensor (N, T, U + 1, C), got {came}")
+    if logits.dim() != 4:
+        raise FsaValueError(f"{name}: must be (N, T, U + 1, C), got shape {tuple(logits.shape)}")
+    n, num_frames, width, num_symbols = logits.shape
+    if not 0 <= blank < num_symbols:
+        raise FsaValueError(f"blank: must be a symbol in 0..{num_symbols - 1}, got {blank}")
+    frames = as_lengths(
+        "logit_lengths", logit_lengths, n, num_frames, f"frames of {name} {tuple(logits.shape)}"
+    )
+    labels = checked_targets(targets, target_lengths, n, blank, num_symbols)
+    for i in (labels.lengths >= width).nonzero().flatten().tolist()[:1]:
+        raise FsaValueError(
+            f"target_lengths[{i}] = {int(labels.lengths[i])}: utterance {i} needs "
+            f"{int(labels.lengths[i]) + 1} positions on the third axis of {name}, which has shape "
+            f"{tuple(logits.shape)}; the joiner must also see the position after the last label"
+        )
+    return RnntBatch(logits, labels, frames, blank, name)

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from wfst_entropy.losses.alignment import check_choice
-from wfst_entropy.losses.rnnt import RnntOptions, checked_rnnt_batch, logit_planes
+from wfst_entropy.losses.rnnt_batch import RnntOptions, checked_rnnt_batch
 from wfst_entropy.losses.rnnt_grid import rnnt_grid_alignment
+from wfst_entropy.losses.rnnt_planes import logit_planes
 from wfst_entropy.losses.rnnt_recursion import RNNT_TYPES
 
 

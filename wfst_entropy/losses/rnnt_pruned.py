@@ -18,9 +18,10 @@ from wfst_entropy.losses.alignment import (
     entropy_of_kind,
     reduce_loss,
 )
-from wfst_entropy.losses.rnnt import RnntOptions, delay_offsets
+from wfst_entropy.losses.rnnt_batch import RnntOptions
 from wfst_entropy.losses.rnnt_divergence import rnnt_grid_alignment_kl
 from wfst_entropy.losses.rnnt_grid import grid_totals
+from wfst_entropy.losses.rnnt_planes import delay_offsets
 from wfst_entropy.losses.rnnt_prune import checked_ranges
 from wfst_entropy.losses.rnnt_recursion import RNNT_TYPES
 from wfst_entropy.losses.targets import Targets, checked_targets

@@ -16,9 +16,9 @@ from wfst_entropy.losses.alignment import (
     reduce_loss,
 )
 from wfst_entropy.losses.am_lm_planes import AmLmBatch, Smoothing, am_lm_planes, checked_am_lm
-from wfst_entropy.losses.rnnt import delay_offsets
 from wfst_entropy.losses.rnnt_arc_posteriors import RnntArcPosteriors, grid_totals_and_posteriors
 from wfst_entropy.losses.rnnt_grid import grid_totals
+from wfst_entropy.losses.rnnt_planes import delay_offsets
 from wfst_entropy.losses.rnnt_recursion import RNNT_TYPES
 
 

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from wfst_entropy.fsa.errors import FsaTypeError, FsaValueError
 from wfst_entropy.losses.alignment import REDUCTIONS, as_lengths, check_choice, reduced
-from wfst_entropy.losses.rnnt import RnntBatch, checked_rnnt_batch
+from wfst_entropy.losses.rnnt_batch import RnntBatch, checked_rnnt_batch
 from wfst_entropy.losses.softmax_kl import Rows, softmax_kl
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -69,7 +70,7 @@ def ctc_recursion(
     semiring: Semiring,
     names: tuple[str, ...] = ("log_probs", "log_probs"),
 ) -> Value:
-    """The sum over paths; states 0..2U alternate blank and label, one Python loop over frames.
+    """The sum over paths, with one Python loop over frames.
 
     Args:
         batch: checked arguments; its ``log_probs`` give the shape only.
@@ -80,39 +81,55 @@ def ctc_recursion(
     device = (scores[0] if isinstance(scores, tuple) else scores).device
     symbols, used = _state_symbols(batch, device)
     weights = _weights(batch, scores, semiring, symbols, used, names)
+    skips = torch.zeros_like(symbols, dtype=torch.bool)
+    skips[:, 3::2] = symbols[:, 3::2] != symbols[:, 1:-2:2]
+    return sum_over_states(weights, skips, 2 * batch.targets.lengths.to(device), semiring)
+
+
+def sum_over_states(weights: Value, skips: Tensor, last: Tensor, semiring: Semiring) -> Value:
+    """The sum over paths that begin in state 0 and end in state ``last`` or the one before.
+
+    Nothing here depends on values: ``torch.compile(..., fullgraph=True)`` takes it, with the loop
+    over frames unrolled.
+
+    Args:
+        weights: (N, T, S) of being in a state in a frame. States 0..2U alternate blank and label.
+        skips: (N, S), whether a state is reached from the one before the last, too.
+        last: (N,) the last state, 2U.
+        semiring: of the values.
+    """
     first = weights[0] if isinstance(weights, tuple) else weights
     n, _, num_states = first.shape
-    is_label = torch.arange(num_states, device=device) % 2 == 1
-    differs = torch.zeros_like(symbols, dtype=torch.bool)
-    differs[:, 2:] = symbols[:, 2:] != symbols[:, :-2]
-    no_skip = ~(differs & is_label)
-    start = torch.arange(num_states, device=device) == 0
-    shape = (n, num_states)
-    zero = semiring.zero(shape, first.dtype, device)
-    one = semiring.one(shape, first.dtype, device)
+    start = torch.arange(num_states, device=first.device) == 0
+    zero = semiring.zero((n, num_states), first.dtype, first.device)
+    one = semiring.one((n, num_states), first.dtype, first.device)
     state = map_slots(lambda a, b: torch.where(start, a, b), one, zero)
-    lengths = batch.input_lengths.to(device)
-    for t in range(int(batch.input_lengths.max()) if n else 0):
-        merged = semiring.sum(_predecessors(state, no_skip, zero), 0)
-        new = semiring.times(merged, map_slots(lambda w, t=t: w[:, t], weights))
-        running = (t < lengths)[:, None]
-        state = map_slots(lambda a, b, r=running: torch.where(r, a, b), new, state)
-    last = 2 * batch.targets.lengths.to(device)
+    nowhere = semiring.zero((n, 2), first.dtype, first.device)
+    for weight in _frames(weights):
+        state = semiring.times(semiring.sum(_predecessors(state, skips, nowhere), 0), weight)
     final = torch.stack([last, (last - 1).clamp(min=0)], 1)
     missing = torch.stack([last < 0, last == 0], 1)  # an empty transcript has no last label
-    ends = map_slots(lambda v, z: torch.where(missing, z[:, :1], v.gather(1, final)), state, zero)
+    ends = map_slots(lambda v, z: torch.where(missing, z, v.gather(1, final)), state, nowhere)
     return semiring.sum(ends, 1)
 
 
-def _predecessors(state: Value, no_skip: Tensor, zero: Value) -> Value:
+def _frames(weights: Value) -> Iterable[Value]:
+    """The weights of each frame; by unbind, as the gradients of T slices would cost O(T^2)."""
+    if isinstance(weights, tuple):
+        return zip(*(slot.unbind(1) for slot in weights), strict=True)
+    frames: tuple[Tensor, ...] = weights.unbind(1)
+    return frames
+
+
+def _predecessors(state: Value, skips: Tensor, nowhere: Value) -> Value:
     """(3, N, S): the value of the same state, the one before, and the one before that."""
 
     def shifted(value: Tensor, nothing: Tensor) -> Tensor:
-        before = torch.cat([nothing[:, :1], value[:, :-1]], 1)
-        two_before = torch.cat([nothing[:, :2], value[:, :-2]], 1)[:, : value.shape[1]]
-        return torch.stack([value, before, torch.where(no_skip, nothing, two_before)])
+        wide, size = torch.cat([nothing, value], 1), value.shape[1]
+        skipping = torch.where(skips, wide.narrow(1, 0, size), nothing[:, :1])
+        return torch.stack([value, wide.narrow(1, 1, size), skipping])
 
-    return map_slots(shifted, state, zero)
+    return map_slots(shifted, state, nowhere)
 
 
 def _state_symbols(batch: CtcBatch, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -133,20 +150,33 @@ def _weights(
     used: Tensor,
     names: tuple[str, ...],
 ) -> Value:
-    """(N, T, S) the weight of each state in each frame, zero where it may not be read."""
+    """(N, longest, S) the weight of each state in each frame, zero where it may not be read.
+
+    All utterances end in the last frame. In the frames before a shorter one begins, its first
+    state has the weight one and the others zero, which keeps it where it starts.
+    """
     models = scores if isinstance(scores, tuple) else (scores,)
-    num_frames = models[0].shape[1]
-    lengths = batch.input_lengths.to(symbols.device)
-    running = torch.arange(num_frames, device=symbols.device) < lengths[:, None]
-    read = running[:, :, None] & used[:, None]
+    device = symbols.device
+    longest = int(batch.input_lengths.max()) if len(symbols) else 0
+    frame = torch.arange(longest, device=device) + (batch.input_lengths[:, None] - longest).to(
+        device
+    )
+    begun = (frame >= 0)[:, :, None]
+    read = begun & used[:, None]
     emissions: list[Tensor] = []
     for name, model in zip(names, models, strict=False):
-        emission = model.gather(2, symbols[:, None].expand(-1, num_frames, -1))
+        emission = model.gather(2, symbols[:, None].expand(-1, model.shape[1], -1))
+        emission = emission.gather(1, frame.clamp(min=0)[:, :, None].expand_as(read))
         refused = read & ~(emission.detach() <= SCORE_LIMIT)
         for n, t, s in refused.nonzero()[:1].tolist():
-            raise bad_score(name, n, t, int(symbols[n, s]), float(emission[n, t, s]))
+            score = float(emission[n, t, s])
+            raise bad_score(name, n, int(frame[n, t]), int(symbols[n, s]), score)
         too_low = emission.detach() < -SCORE_LIMIT
         emissions.append(emission.masked_fill(too_low, -torch.inf).masked_fill(~read, 0.0))
     weights: Any = semiring.convert(tuple(emissions) if isinstance(scores, tuple) else emissions[0])
-    zero = semiring.zero((1, 1, 1), emissions[0].dtype, symbols.device)
-    return map_slots(lambda w, z: torch.where(read, w, z), weights, zero)
+    one, zero = (
+        make((1, 1, 1), emissions[0].dtype, device) for make in (semiring.one, semiring.zero)
+    )
+    waits = ~begun & (torch.arange(symbols.shape[1], device=device) == 0)
+    otherwise = map_slots(lambda a, b: torch.where(waits, a, b), one, zero)
+    return map_slots(lambda w, o: torch.where(read, w, o), weights, otherwise)

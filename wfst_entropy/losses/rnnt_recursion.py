@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 import torch
@@ -114,6 +115,9 @@ def rnnt_recursion(
 ) -> Value:
     """The sum over paths of checked planes: one Python loop over frames, or over anti-diagonals.
 
+    All utterances end in the last step. In the steps before a shorter one begins, its first state
+    stays where it is with the weight one.
+
     Args:
         blank_scores: see `rnnt_semiring`.
         label_scores: see `rnnt_semiring`.
@@ -125,22 +129,34 @@ def rnnt_recursion(
     stay = _arc_weights(blank_scores, frames, labels + 1, semiring, "blank")
     move = _arc_weights(label_scores, frames, labels, semiring, "label")
     width = _first(stay).shape[2]
-    move = map_slots(lambda m, z: _widened(m, z, width), move, _zeros(semiring, move))
-    steps = frames
+    zero = _zeros(semiring, stay)
+    move = map_slots(lambda m, z: _widened(m, z, width), move, zero)
     if rnnt_type == "constrained":
         after = map_slots(lambda b, m: torch.cat([b[:, :, 1:], m[:, :, -1:]], 2), stay, move)
         move = semiring.times(move, after)
-    if rnnt_type == "regular":
-        steps = frames + labels
-        stay = map_slots(_skewed, stay, _zeros(semiring, stay))
-        move = map_slots(_skewed, move, _zeros(semiring, move))
-    return _band(stay, move, steps, labels, semiring)
+    steps = frames + labels if rnnt_type == "regular" else frames
+    num_steps = int(steps.max()) if len(steps) else 0
+    step = torch.arange(num_steps, device=steps.device) + (steps - num_steps)[:, None]
+    before = torch.arange(width, device=steps.device) if rnnt_type == "regular" else 0
+    frame = (step[:, :, None] - before).expand(-1, -1, width)
+    stay, move = (map_slots(lambda x, z: _by_step(x, frame, z), w, zero) for w in (stay, move))
+    waits = (step < 0)[:, :, None] & (torch.arange(width, device=steps.device) == 0)
+    one = semiring.one((1, 1, 1), _first(stay).dtype, steps.device)
+    stay = map_slots(lambda w, o: torch.where(waits, o, w), stay, one)
+    return sum_over_band(stay, move, labels, semiring)
 
 
-def _band(stay: Value, move: Value, steps: Tensor, ends: Tensor, semiring: Semiring) -> Value:
-    """Sums the paths of ``steps`` arcs from state 0 to state ``ends``.
+def sum_over_band(stay: Value, move: Value, ends: Tensor, semiring: Semiring) -> Value:
+    """The sum over paths that begin in state 0 and end in state ``ends``.
 
-    Step k takes state u to u with the weight ``stay[:, k, u]`` and to u + 1 with ``move[:, k, u]``.
+    Nothing here depends on values: ``torch.compile(..., fullgraph=True)`` takes it, with the loop
+    over steps unrolled.
+
+    Args:
+        stay: (N, K, U + 1) weights: step k takes state u to u with ``stay[:, k, u]``,
+        move: and to u + 1 with ``move[:, k, u]``.
+        ends: (N,).
+        semiring: of the values.
     """
     first = _first(stay)
     n, _, width = first.shape
@@ -148,19 +164,31 @@ def _band(stay: Value, move: Value, steps: Tensor, ends: Tensor, semiring: Semir
     one = semiring.one((n, width), first.dtype, first.device)
     start = torch.arange(width, device=first.device) == 0
     state = map_slots(lambda a, b: torch.where(start, a, b), one, zero)
-    for k in range(int(steps.max()) if n else 0):
-        stayed = semiring.times(state, map_slots(lambda w, k=k: w[:, k], stay))
-        moved = semiring.times(state, map_slots(lambda w, k=k: w[:, k], move))
-        pair = map_slots(
-            lambda s, m, z: torch.stack([s, torch.cat([z[:, :1], m[:, :-1]], 1)]),
-            stayed,
-            moved,
-            zero,
-        )
-        running = (k < steps)[:, None]
-        new = semiring.sum(pair, 0)
-        state = map_slots(lambda a, b, r=running: torch.where(r, a, b), new, state)
+    nowhere = map_slots(lambda z: z[:, :1], zero)
+    arcs = map_slots(_arriving, stay, move, _zeros(semiring, stay))
+    for weight in _steps(arcs):
+        sources = map_slots(_sources, state, nowhere)
+        state = semiring.sum(semiring.times(sources, weight), 0)
     return map_slots(lambda v: v.gather(1, ends[:, None])[:, 0], state)
+
+
+def _arriving(stay: Tensor, move: Tensor, zero: Tensor) -> Tensor:
+    """(K, 2, N, W): the weights of the two arcs that arrive in each state, from u and u - 1."""
+    moved = torch.cat([zero.expand(*move.shape[:2], 1), move[:, :, :-1]], 2)
+    return torch.stack([stay, moved]).permute(2, 0, 1, 3)
+
+
+def _sources(state: Tensor, nowhere: Tensor) -> Tensor:
+    """(2, N, W): the value of the same state, and of the one before."""
+    return torch.stack([state, torch.cat([nowhere, state.narrow(1, 0, state.shape[1] - 1)], 1)])
+
+
+def _steps(arcs: Value) -> Iterable[Value]:
+    """The weights of each step; by unbind, as the gradients of K slices would cost O(K^2)."""
+    if isinstance(arcs, tuple):
+        return zip(*(slot.unbind(0) for slot in arcs), strict=True)
+    steps: tuple[Tensor, ...] = arcs.unbind(0)
+    return steps
 
 
 def _first(value: Value) -> Tensor:
@@ -179,16 +207,13 @@ def _widened(x: Tensor, zero: Tensor, width: int) -> Tensor:
     return x if missing == 0 else torch.cat([x, zero.expand(*x.shape[:2], missing)], 2)
 
 
-def _skewed(x: Tensor, zero: Tensor) -> Tensor:
-    """(N, T, W) to (N, T + W - 1, W): row d holds the nodes (d - u, u), an anti-diagonal."""
-    n, num_frames, width = x.shape
-    diagonals = torch.arange(num_frames + width - 1, device=x.device)
-    frame = diagonals[:, None] - torch.arange(width, device=x.device)
-    inside = (frame >= 0) & (frame < num_frames)
+def _by_step(x: Tensor, frame: Tensor, zero: Tensor) -> Tensor:
+    """(N, T, W) to (N, K, W): what stands at ``frame`` of each step and state, zero outside."""
+    num_frames = x.shape[1]
     if num_frames == 0:
-        return zero.expand(n, width - 1, width)
-    index = frame.clamp(0, num_frames - 1)
-    return torch.where(inside, x.gather(1, index.expand(n, -1, -1)), zero)
+        return zero.expand(frame.shape)
+    inside = (frame >= 0) & (frame < num_frames)
+    return torch.where(inside, x.gather(1, frame.clamp(0, num_frames - 1)), zero)
 
 
 def _arc_weights(

@@ -2,6 +2,7 @@
 #include <nanobind/nanobind.h>
 
 #include "ctc.h"
+#include "ctc_kl.h"
 #include "distance_bindings.h"
 #include "intersect_dense.h"
 #include "loops.h"
@@ -131,6 +132,7 @@ NB_MODULE(_wfst_entropy, m) {
   });
   bind_ctc<float>(m, "CtcBatchFloat32", "ctc_forward_float32", "ctc_backward_float32");
   bind_ctc<double>(m, "CtcBatchFloat64", "ctc_forward_float64", "ctc_backward_float64");
+  bind_ctc_kl(m);
   bind_intersect_dense<float>(m, "DenseGraphsFloat32", "DenseVecFloat32", "intersect_dense_forward_float32",
                               "intersect_dense_backward_float32");
   bind_intersect_dense<double>(m, "DenseGraphsFloat64", "DenseVecFloat64", "intersect_dense_forward_float64",

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "cell.h"
+#include "ctc_kl_loops.h"
 #include "dense_loops.h"
 #include "rnnt_loops.h"
 #include "softmax_loops.h"
@@ -96,6 +97,8 @@ struct Loops {
   void (*split_at)(int64_t n, const T* x, T shift, bool far, Weights<T> weights);
   CtcLoops<T> ctc;          // masses only
   CtcLoops<T> ctc_entropy;  // masses and moments
+  CtcPairLoops<T> ctc_pair;         // two models' masses; its forward loop has moments
+  CtcPairLoops<T> ctc_pair_moment;  // and their moments
   DenseLoops<T> dense;
   DenseLoops<T> dense_entropy;
   BandLoops<T> band;

@@ -1,6 +1,7 @@
 // The bodies of loops.h, included by loops.cpp once per instruction set; see cell.inl for how.
 
 #include "cell.inl"
+#include "pair_cell.inl"
 
 // One vector from, or to, any address.
 template <class T>
@@ -280,6 +281,7 @@ constexpr CtcLoops<T> ctc_table() {
   return {ctc_forward<T, kEntropy>, ctc_backward<T, kEntropy>, ctc_reference<T, kEntropy>, ctc_products<T, kEntropy>};
 }
 
+#include "ctc_kl_loops.inl"
 #include "dense_loops.inl"
 #include "rnnt_loops.inl"
 #include "softmax_loops.inl"
@@ -292,6 +294,8 @@ constexpr Loops<T> table() {
           split_at<T>,
           ctc_table<T, false>(),
           ctc_table<T, true>(),
+          ctc_pair_table<T, false>(),
+          ctc_pair_table<T, true>(),
           dense_table<T, false>(),
           dense_table<T, true>(),
           band_table<T, false>(),

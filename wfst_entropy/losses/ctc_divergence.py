@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 from torch import Tensor
 
+import wfst_entropy._native as _native
+from wfst_entropy._native import ctc_kl as native
+from wfst_entropy.algorithms.kernel_gradient import bad_score, differentiable_once
 from wfst_entropy.fsa.errors import FsaTypeError, FsaValueError
 from wfst_entropy.losses.alignment import AlignmentKL
 from wfst_entropy.losses.ctc_batch import CtcBatch, checked_ctc_batch
@@ -106,7 +112,67 @@ def _totals(
     batch: CtcBatch, teacher: Tensor, direction: Direction
 ) -> tuple[Tensor, Tensor, Tensor]:
     """log Z of the second and first model, and the conditional divergence."""
+    dtype = result_dtype(batch.log_probs)
+    names = direction.models(_STUDENT, _TEACHER)
+    if batch.log_probs.device.type == "cpu" and _native.is_available():
+        second, first = direction.models(batch.log_probs.to(dtype), teacher.to(dtype))
+        save = torch.is_grad_enabled() and (first.requires_grad or second.requires_grad)
+        labels = (*batch.targets, batch.input_lengths, batch.blank)
+        log_second, log_first, kl = _NativeCtcKl.apply(first, second, labels, names, save)
+        return log_second, log_first, kl
     scores = direction.models(precise(batch.log_probs), precise(teacher))
-    names = (_TEACHER, _STUDENT) if direction.reverse else (_STUDENT, _TEACHER)
-    second, first, kl = ctc_recursion(batch, scores, ConditionalKLSemiring(), names)
-    return second, first, kl
+    log_second, log_first, kl = ctc_recursion(batch, scores, ConditionalKLSemiring(), names)
+    return log_second, log_first, kl
+
+
+class _NativeCtcKl(torch.autograd.Function):
+    """The C++ engine, KL(p || q): one backward sweep gives the gradients of all outputs."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        p: Tensor,
+        q: Tensor,
+        labels: tuple[Tensor, Tensor, Tensor, Tensor, int],
+        names: tuple[str, str],
+        save: bool,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        ctx.moments = p.requires_grad
+        out = native.ctc_kl_forward(_pair(p, q, labels), moments=ctx.moments, save=save)
+        for n in (out.bad_frame >= 0).nonzero().flatten().tolist()[:1]:
+            t, c = int(out.bad_frame[n]), int(out.bad_symbol[n])
+            name, scores = (names[0], q) if int(out.bad_model[n]) else (names[1], p)
+            raise bad_score(name, n, t, c, float(scores[n, t, c]))
+        ctx.save_for_backward(p, q, *labels[:4], out.cells, out.cell_offsets, out.status)
+        ctx.blank = labels[4]
+        ctx.set_materialize_grads(False)
+        return out.log_q, out.log_p, out.kl
+
+    @staticmethod
+    def backward(
+        ctx: Any, grad_log_q: Tensor | None, grad_log_p: Tensor | None, grad_kl: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
+        p, q, *labels, cells, cell_offsets, status = ctx.saved_tensors
+        zeros = torch.zeros(status.shape, dtype=torch.float64)
+        by_kl, by_p, by_q = (
+            zeros if grad is None else grad for grad in (grad_kl, grad_log_p, grad_log_q)
+        )
+        grads = native.ctc_kl_backward(
+            _pair(p, q, (*labels, ctx.blank)),
+            cells,
+            cell_offsets,
+            status,
+            by_kl,
+            by_p,
+            by_q,
+            moments=ctx.moments,
+            wanted=(ctx.needs_input_grad[0], ctx.needs_input_grad[1]),
+        )
+        depends = (p, q, grad_log_q, grad_log_p, grad_kl)
+        once = (None if g is None else differentiable_once(g, *depends) for g in grads)
+        return (*once, None, None, None)
+
+
+def _pair(p: Tensor, q: Tensor, labels: tuple[Any, ...]) -> native.CtcPair:
+    targets, offsets, counts, frames, blank = labels
+    return native.CtcPair(_native.CtcBatch(p, targets, offsets, frames, counts, blank), q)

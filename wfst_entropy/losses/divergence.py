@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from wfst_entropy.algorithms.path_divergence import raw_divergence
 from wfst_entropy.losses.alignment import KINDS, AlignmentKL, check_choice
+
+_Model = TypeVar("_Model")
 
 
 class Direction(NamedTuple):
@@ -30,7 +32,7 @@ class Direction(NamedTuple):
         """The teacher's scores, without gradient unless that is wanted."""
         return scores if self.teacher_grad else scores.detach()
 
-    def models(self, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+    def models(self, student: _Model, teacher: _Model) -> tuple[_Model, _Model]:
         """The second and the first model of the divergence: the order of the semiring's slots."""
         return (teacher, student) if self.reverse else (student, teacher)
 

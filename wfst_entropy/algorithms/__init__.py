@@ -11,6 +11,7 @@ from wfst_entropy.algorithms.determinize import determinize
 from wfst_entropy.algorithms.difference import difference
 from wfst_entropy.algorithms.disambiguate import disambiguate
 from wfst_entropy.algorithms.edit_counts import ExpectedEditCounts, expected_edit_counts
+from wfst_entropy.algorithms.edit_distance import edit_distance
 from wfst_entropy.algorithms.encode import EncodeTable, decode, encode
 from wfst_entropy.algorithms.epsilon_self_loops import (
     add_epsilon_self_loops,
@@ -78,6 +79,7 @@ __all__ = [
     "determinize",
     "difference",
     "disambiguate",
+    "edit_distance",
     "encode",
     "epsnormalize",
     "equal",

@@ -80,8 +80,8 @@ def expected_edit_counts(
     >>> counts.errors, counts.deletions, counts.substitutions
     (tensor([1.]), tensor([0.5000]), tensor([0.5000]))
     """
-    references = _check_references(lattices, refs)
-    token_lists = _token_lists(lattices, tokens)
+    references = checked_references(lattices, refs)
+    token_lists = tokens_of_arcs(lattices, tokens)
     if not lattices.properties.acyclic:
         raise CyclicFsaError(
             "expected_edit_counts: a lattice has a cycle, so its paths have no bound on their "
@@ -144,7 +144,7 @@ def _expectations(
     return ExpectedEditCounts(errors, insertions, deletions, errors - insertions - deletions)
 
 
-def _check_references(lattices: Fsa, refs: Any) -> RaggedTensor:
+def checked_references(lattices: Fsa, refs: Any) -> RaggedTensor:
     """The references as ragged int32 on the CPU."""
     if not isinstance(lattices, Fsa):
         raise FsaTypeError(
@@ -176,7 +176,7 @@ def _check_references(lattices: Fsa, refs: Any) -> RaggedTensor:
     return RaggedTensor(ragged.shape, values.to(torch.int32))
 
 
-def _token_lists(lattices: Fsa, name: str) -> RaggedTensor:
+def tokens_of_arcs(lattices: Fsa, name: str) -> RaggedTensor:
     """The tokens on each arc, int32 on the CPU, without epsilon and -1."""
     found = lattices.labels if name == "labels" else lattices.attributes.get(name)
     if isinstance(found, RaggedTensor):

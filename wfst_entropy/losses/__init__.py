@@ -15,6 +15,7 @@ from wfst_entropy.losses.full_sum import (
     rnnt_full_sum_distillation,
 )
 from wfst_entropy.losses.mmi import LFMMILoss, lf_mmi_alignment, lf_mmi_loss
+from wfst_entropy.losses.mwer import MWERLoss, lattice_mwer_loss, mwer_loss, sampled_mwer_loss
 from wfst_entropy.losses.rnnt import RNNTLoss, rnnt_alignment, rnnt_loss
 from wfst_entropy.losses.rnnt_arc_posteriors import RnntArcPosteriors
 from wfst_entropy.losses.rnnt_divergence import rnnt_alignment_kl, rnnt_grid_alignment_kl
@@ -47,6 +48,7 @@ __all__ = [
     "CTCLoss",
     "CTCSoftDistillation",
     "LFMMILoss",
+    "MWERLoss",
     "RNNTLoss",
     "RNNTSoftDistillation",
     "RnntArcPosteriors",
@@ -67,8 +69,10 @@ __all__ = [
     "fsa_loss",
     "full_sum_distillation",
     "get_rnnt_prune_ranges",
+    "lattice_mwer_loss",
     "lf_mmi_alignment",
     "lf_mmi_loss",
+    "mwer_loss",
     "rnnt_alignment",
     "rnnt_alignment_kl",
     "rnnt_distillation_loss",
@@ -85,4 +89,5 @@ __all__ = [
     "rnnt_semiring",
     "rnnt_simple_alignment",
     "rnnt_soft_distillation",
+    "sampled_mwer_loss",
 ]

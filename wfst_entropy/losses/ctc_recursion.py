@@ -68,7 +68,7 @@ def ctc_recursion(
     batch: CtcBatch,
     scores: Tensor | tuple[Tensor, ...],
     semiring: Semiring,
-    names: tuple[str, ...] = ("log_probs", "log_probs"),
+    names: tuple[str, ...] = (),
 ) -> Value:
     """The sum over paths, with one Python loop over frames.
 
@@ -76,7 +76,7 @@ def ctc_recursion(
         batch: checked arguments; its ``log_probs`` give the shape only.
         scores: (N, T, C), or one such tensor per model.
         semiring: of the values.
-        names: of the scores, for messages.
+        names: of the scores, for messages; ``log_probs`` if not given.
     """
     device = (scores[0] if isinstance(scores, tuple) else scores).device
     symbols, used = _state_symbols(batch, device)
@@ -164,12 +164,13 @@ def _weights(
     begun = (frame >= 0)[:, :, None]
     read = begun & used[:, None]
     emissions: list[Tensor] = []
-    for name, model in zip(names, models, strict=False):
+    for i, model in enumerate(models):
         emission = model.gather(2, symbols[:, None].expand(-1, model.shape[1], -1))
         emission = emission.gather(1, frame.clamp(min=0)[:, :, None].expand_as(read))
         refused = read & ~(emission.detach() <= SCORE_LIMIT)
         for n, t, s in refused.nonzero()[:1].tolist():
             score = float(emission[n, t, s])
+            name = names[i] if names else "log_probs"
             raise bad_score(name, n, int(frame[n, t]), int(symbols[n, s]), score)
         too_low = emission.detach() < -SCORE_LIMIT
         emissions.append(emission.masked_fill(too_low, -torch.inf).masked_fill(~read, 0.0))

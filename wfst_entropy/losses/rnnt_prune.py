@@ -69,11 +69,24 @@ def get_rnnt_prune_ranges(
         )
     kept = blank.unfold(2, size, 1).sum(3)
     kept[:, :, 1:] -= label[:, :, : width - size]
-    last = (labels.to(blank.device) + 1 - size).clamp(min=0)[:, None]
-    inside = torch.arange(num_frames, device=blank.device) + 1 < frames.to(blank.device)[:, None]
-    begin = torch.where(inside, kept.argmax(2), last)
-    begin = _possible_bounds(begin, size - 1 if rnnt_type == "regular" else 1)
-    return begin[:, :, None] + torch.arange(size, device=blank.device)
+    return window_ranges(kept, frames, labels, size, size - 1 if rnnt_type == "regular" else 1)
+
+
+def window_ranges(kept: Tensor, frames: Tensor, labels: Tensor, size: int, step: int) -> Tensor:
+    """(N, T, S) the best window of every frame, lowered where a path could not follow.
+
+    Args:
+        kept: (N, T, U + 2 - S) what each window is worth.
+        frames: (N,) int64.
+        labels: (N,) int64.
+        size: S, the positions of a window.
+        step: how far a window may be above the one before.
+    """
+    time = torch.arange(kept.shape[1], device=kept.device)
+    last = (labels.to(kept.device) + 1 - size).clamp(min=0)[:, None]
+    begin = torch.where(time + 1 < frames.to(kept.device)[:, None], kept.argmax(2), last)
+    begin = _possible_bounds(begin, step)
+    return begin[:, :, None] + torch.arange(size, device=kept.device)
 
 
 def _checked_posteriors(blank: Tensor, label: Tensor) -> tuple[int, int, int]:
@@ -134,7 +147,7 @@ def do_rnnt_pruning(am: Tensor, lm: Tensor, ranges: Tensor) -> tuple[Tensor, Ten
         if not isinstance(x, Tensor) or x.dim() != 3:
             came = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
             raise FsaValueError(f"{name}: must be a tensor (N, T or U + 1, features), got {came}")
-    checked_ranges(ranges, am.shape[0], am.shape[1], lm.shape[1], "am and lm")
+    check_ranges(ranges, am.shape[0], am.shape[1], lm.shape[1], "am and lm")
     n, _, size = ranges.shape
     if lm.shape[0] != n:
         raise FsaValueError(f"lm: must hold {n} utterances, as am does, got {lm.shape[0]}")
@@ -145,7 +158,7 @@ def do_rnnt_pruning(am: Tensor, lm: Tensor, ranges: Tensor) -> tuple[Tensor, Ten
     return am.unsqueeze(2).expand(-1, -1, size, -1), lm_pruned
 
 
-def checked_ranges(
+def check_ranges(
     ranges: Tensor, num_utterances: int, num_frames: int, width: int, whose: str
 ) -> None:
     """Refuses ranges that are not (N, T, S) positions in 0..width - 1.

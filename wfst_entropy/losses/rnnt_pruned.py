@@ -22,7 +22,7 @@ from wfst_entropy.losses.rnnt_batch import RnntOptions
 from wfst_entropy.losses.rnnt_divergence import rnnt_grid_alignment_kl
 from wfst_entropy.losses.rnnt_grid import grid_totals
 from wfst_entropy.losses.rnnt_planes import delay_offsets
-from wfst_entropy.losses.rnnt_prune import checked_ranges
+from wfst_entropy.losses.rnnt_prune import check_ranges
 from wfst_entropy.losses.rnnt_recursion import RNNT_TYPES
 from wfst_entropy.losses.targets import Targets, checked_targets
 
@@ -228,10 +228,7 @@ class PrunedBatch(NamedTuple):
     targets: Targets
     logit_lengths: Tensor
     blank: int
-
-    def width(self) -> int:
-        """The number of label positions that the lattice has: that of the longest transcript."""
-        return int(self.targets.lengths.max()) + 1 if self.targets.lengths.numel() else 1
+    width: int  # W, the label positions of the lattice: at least the longest transcript + 1
 
 
 def checked_pruned(
@@ -254,15 +251,27 @@ def checked_pruned(
         raise FsaTypeError(f"{name}: must be a floating-point tensor (N, T, S, C), got {came}")
     if logits.dim() != 4:
         raise FsaValueError(f"{name}: must be (N, T, S, C), got shape {tuple(logits.shape)}")
-    n, num_frames, size, num_symbols = logits.shape
+    n, num_frames, _, num_symbols = logits.shape
     if not 0 <= blank < num_symbols:
         raise FsaValueError(f"blank: must be a symbol in 0..{num_symbols - 1}, got {blank}")
     frames = as_lengths(
         "logit_lengths", logit_lengths, n, num_frames, f"frames of {name} {tuple(logits.shape)}"
     )
     labels = checked_targets(targets, target_lengths, n, blank, num_symbols)
-    checked_ranges(ranges, n, num_frames, 2**31, name)
-    if ranges.shape[2] != size:
+    check_windows(ranges, logits, name)
+    longest = int(labels.lengths.max()) if n else 0
+    return PrunedBatch(logits, ranges, labels, frames, blank, longest + 1)
+
+
+def check_windows(ranges: Tensor, logits: Tensor, name: str) -> None:
+    """Refuses ranges that do not fit logits (N, T, S, C) or are not consecutive.
+
+    Raises:
+        FsaTypeError: for numbers that are not int64.
+        FsaValueError: for another shape, or positions that are negative or apart.
+    """
+    check_ranges(ranges, logits.shape[0], logits.shape[1], 2**31, name)
+    if ranges.shape[2] != logits.shape[2]:
         raise FsaValueError(
             f"ranges: must have shape {tuple(logits.shape[:3])}, to fit {name}, got "
             f"{tuple(ranges.shape)}"
@@ -273,7 +282,6 @@ def checked_pruned(
             f"ranges: positions must be consecutive, but those of utterance {place[0]}, frame "
             f"{place[1]}, are {ranges[place[0], place[1]].tolist()}; use get_rnnt_prune_ranges"
         )
-    return PrunedBatch(logits, ranges, labels, frames, blank)
 
 
 def _alignment(
@@ -298,7 +306,7 @@ def pruned_planes(
     batch: PrunedBatch, options: RnntOptions, hat: bool = False
 ) -> tuple[Tensor, Tensor]:
     """The scores of blank (N, T, W) and of the next label (N, T, W - 1); -inf outside windows."""
-    width, device = batch.width(), batch.logits.device
+    width, device = batch.width, batch.logits.device
     ranges = batch.ranges.to(device)
     used = ranges <= batch.targets.lengths.to(device)[:, None, None]
     frames = torch.arange(ranges.shape[1], device=device)

@@ -26,6 +26,7 @@ from wfst_entropy.compat.k2 import (
     dense_fsa_vec,
     fsa,
     fsa_properties,
+    mutual_information,
     nbest,
     ragged,
     sparse,
@@ -37,6 +38,7 @@ from wfst_entropy.compat.k2 import installation as _installation
 from wfst_entropy.compat.k2 import mwer_loss as _mwer_loss_module
 from wfst_entropy.compat.k2 import not_here as _not_here
 from wfst_entropy.compat.k2 import propagation as _propagation
+from wfst_entropy.compat.k2 import rnnt_loss as _rnnt_loss_module
 from wfst_entropy.compat.k2.autograd import intersect_dense
 from wfst_entropy.compat.k2.best_matching import get_best_matching_stats
 from wfst_entropy.compat.k2.compose import compose, intersect, intersect_device
@@ -69,6 +71,10 @@ from wfst_entropy.compat.k2.graphs import (
     trivial_graph,
 )
 from wfst_entropy.compat.k2.index_ops import index_add, index_select, simple_ragged_index_select
+from wfst_entropy.compat.k2.mutual_information import (
+    joint_mutual_information_recursion,
+    mutual_information_recursion,
+)
 from wfst_entropy.compat.k2.mwer_loss import MWERLoss, mwer_loss
 from wfst_entropy.compat.k2.nbest import Nbest
 from wfst_entropy.compat.k2.operations import (
@@ -91,6 +97,21 @@ from wfst_entropy.compat.k2.paths import (
     shortest_path,
 )
 from wfst_entropy.compat.k2.ragged import RaggedShape, RaggedTensor
+from wfst_entropy.compat.k2.rnnt_loss import (
+    do_rnnt_pruning,
+    fix_for_boundary,
+    get_hat_logprobs_pruned,
+    get_rnnt_logprobs,
+    get_rnnt_logprobs_joint,
+    get_rnnt_logprobs_pruned,
+    get_rnnt_logprobs_smoothed,
+    get_rnnt_prune_ranges,
+    get_rnnt_prune_ranges_deprecated,
+    rnnt_loss,
+    rnnt_loss_pruned,
+    rnnt_loss_simple,
+    rnnt_loss_smoothed,
+)
 from wfst_entropy.compat.k2.sparse import create_sparse
 from wfst_entropy.compat.k2.stacking import cat, compose_arc_maps, create_fsa_vec, index_fsa
 from wfst_entropy.compat.k2.swoosh import (
@@ -163,17 +184,9 @@ fsa_algo = _gather(
 online_dense_intersecter = _gather(
     "online_dense_intersecter", "k2's module of that name.", "OnlineDenseIntersecter"
 )
-mutual_information = _gather(
-    "mutual_information", "k2's module `k2.mutual_information`.",
-    "joint_mutual_information_recursion", "mutual_information_recursion",
-)  # fmt: skip
 rnnt_decode = _gather(
     "rnnt_decode", "k2's module `k2.rnnt_decode`.",
     "RnntDecodingConfig", "RnntDecodingStream", "RnntDecodingStreams",
-)  # fmt: skip
-_rnnt_loss_module = _gather(
-    "rnnt_loss", "k2's module `k2.rnnt_loss`.",
-    *(name for name, reason in _not_here.FUNCTIONS.items() if "RNN-T losses" in reason),
 )  # fmt: skip
 __version__ = "1.24.4"
 """The version of k2 whose names these are."""
@@ -239,13 +252,22 @@ __all__ = [
     "decode",
     "dense_fsa_vec",
     "determinize",
+    "do_rnnt_pruning",
     "expand_ragged_attributes",
+    "fix_for_boundary",
     "from_k2",
     "fsa",
     "fsa_algo",
     "fsa_properties",
     "get_aux_labels",
     "get_best_matching_stats",
+    "get_hat_logprobs_pruned",
+    "get_rnnt_logprobs",
+    "get_rnnt_logprobs_joint",
+    "get_rnnt_logprobs_pruned",
+    "get_rnnt_logprobs_smoothed",
+    "get_rnnt_prune_ranges",
+    "get_rnnt_prune_ranges_deprecated",
     "index_add",
     "index_fsa",
     "index_select",
@@ -255,6 +277,7 @@ __all__ = [
     "intersect_device",
     "invert",
     "is_rand_equivalent",
+    "joint_mutual_information_recursion",
     "levenshtein_alignment",
     "levenshtein_graph",
     "linear_fsa",
@@ -262,6 +285,7 @@ __all__ = [
     "linear_fst",
     "linear_fst_with_self_loops",
     "mutual_information",
+    "mutual_information_recursion",
     "mwer_loss",
     "nbest",
     "one_best_decoding",
@@ -280,6 +304,10 @@ __all__ = [
     "replace_fsa",
     "reverse",
     "rnnt_decode",
+    "rnnt_loss",
+    "rnnt_loss_pruned",
+    "rnnt_loss_simple",
+    "rnnt_loss_smoothed",
     "shortest_path",
     "simple_ragged_index_select",
     "sparse",

@@ -39,6 +39,24 @@ def _ctc_enumeration(scores: Tensor, labels: Sequence[int], blank: int = 0) -> T
     return torch.stack(weights) if weights else scores.new_zeros(0)
 
 
+def _rnnt_enumeration(blank: Tensor, label: Tensor, rnnt_type: str = "regular") -> Tensor:
+    """Log-weights of all paths over planes (T, U + 1) and (T, U) from (0, 0) to (T, U)."""
+    num_frames, width = blank.shape
+    regular = rnnt_type == "regular"
+
+    def weights(t: int, u: int) -> list[Tensor]:
+        if t == num_frames:
+            return [blank.new_zeros(())] if u == width - 1 else []
+        found = [blank[t, u] + rest for rest in weights(t + 1, u)]
+        if u < width - 1:
+            arc = label[t, u] + (blank[t, u + 1] if rnnt_type == "constrained" else 0)
+            found += [arc + rest for rest in weights(t if regular else t + 1, u + 1)]
+        return found
+
+    found = weights(0, 0)
+    return torch.stack(found) if found else blank.new_zeros(0)
+
+
 def _nll_and_entropy(weights: Tensor) -> tuple[Tensor, Tensor]:
     """The definitions of maths: -log Z, and the entropy of the normalised paths."""
     log_p = weights.log_softmax(0)
@@ -53,3 +71,8 @@ def ctc_enumeration():
 @pytest.fixture
 def nll_and_entropy():
     return _nll_and_entropy
+
+
+@pytest.fixture
+def rnnt_enumeration():
+    return _rnnt_enumeration

@@ -63,6 +63,17 @@ def _nll_and_entropy(weights: Tensor) -> tuple[Tensor, Tensor]:
     return -weights.logsumexp(0), -(log_p.exp() * log_p).sum()
 
 
+def _divergences(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """The definitions of maths: KL(first || second) of normalised paths, and the raw one."""
+    log_p, log_q = first.log_softmax(0), second.log_softmax(0)
+    return (log_p.exp() * (log_p - log_q)).sum(), (first.exp() * (first - second)).sum()
+
+
+@pytest.fixture
+def divergences():
+    return _divergences
+
+
 @pytest.fixture
 def ctc_enumeration():
     return _ctc_enumeration

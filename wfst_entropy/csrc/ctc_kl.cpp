@@ -335,7 +335,7 @@ KlTotal sweep_forward(PairTrellis<T>& trellis, Frames<T>& frames, int64_t* bad_f
   KlTotal result = total<T>(last, trellis.num_labels());
   result.log_p += scale_p;
   result.log_q += scale_q;
-  if (result.status == kKlFinite) result.kl = std::max(0.0, result.kl + offset);
+  if (result.status == kKlFinite) result.kl += offset;
   return result;
 }
 
@@ -344,8 +344,11 @@ KlTotal forward_utterance(PairTrellis<T>& trellis, Frames<T>& frames, int64_t* b
                           uint8_t* bad_model) {
   KlTotal result = sweep_forward(trellis, frames, bad_frame, bad_symbol, bad_model);
   if (*bad_frame >= 0) return result;
-  const bool small = result.status == kKlFinite && result.kl > 0 && result.kl < small_entropy(trellis.num_frames());
-  if (!trellis.only_in_p() && !small) return result;
+  const double kl = result.kl;
+  result.kl = std::max(0.0, kl);
+  // Of equal models it is 0 without further ado; else a value that may be rounding alone is looked into.
+  const bool doubtful = result.status == kKlFinite && kl != 0 && kl < small_entropy(trellis.num_frames());
+  if (!trellis.only_in_p() && !doubtful) return result;
   const Paths paths = count_paths(trellis);
   if (paths.lost > 0) {
     trellis.set_common(false);  // the likelihood of p is that of all its paths

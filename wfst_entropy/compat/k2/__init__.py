@@ -96,6 +96,7 @@ from wfst_entropy.compat.k2.paths import (
     random_paths,
     shortest_path,
 )
+from wfst_entropy.compat.k2.pruned_ranges import pruned_ranges_to_lattice
 from wfst_entropy.compat.k2.ragged import RaggedShape, RaggedTensor
 from wfst_entropy.compat.k2.rnnt_loss import (
     do_rnnt_pruning,
@@ -293,6 +294,7 @@ __all__ = [
     "ops",
     "properties_to_str",
     "prune_on_arc_post",
+    "pruned_ranges_to_lattice",
     "ragged",
     "random_fsa",
     "random_fsa_vec",

@@ -12,7 +12,6 @@ class NotHereError(FsaError, NotImplementedError, AttributeError):
     """A name of k2 that is not here; the message says what is, or that it is not there yet."""
 
 
-_LATTICE = "pruned RNN-T lattices are not here yet"
 _PRUNED = (
     "decoding with a search beam is not here yet; k2.intersect_dense makes the exact lattice, and "
     "wfst_entropy.ctc_greedy_search decodes without a graph"
@@ -20,7 +19,6 @@ _PRUNED = (
 _STREAMS = "RNN-T decoding streams are not here yet"
 
 FUNCTIONS = {
-    "pruned_ranges_to_lattice": _LATTICE,
     "DecodeStateInfo": _PRUNED,
     "OnlineDenseIntersecter": _PRUNED,
     "get_lattice": _PRUNED,

@@ -25,10 +25,12 @@ class RnntLogits:
         targets: int64 labels, any shape; utterance n's are
             ``targets.flatten()[offsets[n]:][:target_lengths[n]]``, in 0..C-1.
         target_offsets: (N,) int64.
-        target_lengths: (N,) int64, below W.
+        target_lengths: (N,) int64, below W unless there are ``begins``.
         logit_lengths: (N,) int64, in 0..T.
         blank: the blank symbol.
         normalise: whether the scores are those of a softmax, or the logits themselves.
+        begins: (N, T) int64, how many labels come before the first of the W nodes of a frame; None
+            for none, and for planes of labels that are W - 1 wide, not W.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class RnntLogits:
         logit_lengths: Tensor,
         blank: int,
         normalise: bool,
+        begins: Tensor | None = None,
     ) -> None:
         n, num_frames, width, num_symbols = logits.shape
         if logits.device.type != "cpu" or logits.dtype not in DTYPES:
@@ -49,9 +52,16 @@ class RnntLogits:
         self.target_offsets = check(target_offsets, "target_offsets", torch.int64, (n,))
         self.target_lengths = check(target_lengths, "target_lengths", torch.int64, (n,))
         self.logit_lengths = check(logit_lengths, "logit_lengths", torch.int64, (n,))
+        self.begins = begins
+        most_labels = width - 1
+        if begins is not None:
+            self.begins = check(begins, "begins", torch.int64, (n, num_frames))
+            if begins.numel() and int(begins.min()) < 0:
+                raise ValueError("begins: must not be negative")
+            most_labels = self.targets.numel()
         for name, lengths, most in (
             ("logit_lengths", self.logit_lengths, num_frames),
-            ("target_lengths", self.target_lengths, width - 1),
+            ("target_lengths", self.target_lengths, most_labels),
         ):
             if n and not 0 <= int(lengths.min()) <= int(lengths.max()) <= most:
                 raise ValueError(f"{name}: must lie in 0..{most}")
@@ -68,6 +78,11 @@ class RnntLogits:
         outside = bool(((labels < 0) | (labels >= num_symbols)).any())
         if outside or not 0 <= blank < num_symbols:
             raise ValueError(f"targets, blank: must lie in 0..{num_symbols - 1}")
+
+    def label_shape(self) -> tuple[int, int, int]:
+        """The shape of a plane of labels."""
+        n, num_frames, width, _ = self.logits.shape
+        return n, num_frames, width - 1 if self.begins is None else width
 
     def computed(self) -> torch.dtype:
         """The dtype of the scores: float32 for half precision."""
@@ -87,6 +102,8 @@ class RnntLogits:
             self.target_offsets.data_ptr(),
             self.logit_lengths.data_ptr(),
             self.target_lengths.data_ptr(),
+            self.label_shape()[2],
+            0 if self.begins is None else self.begins.data_ptr(),
             self.blank,
             self.normalise,
             torch.get_num_threads(),
@@ -97,10 +114,10 @@ class RnntScores(NamedTuple):
     """The scores of arcs, and what the backward call needs; without a softmax that is empty."""
 
     blank: Tensor  # (N, T, W)
-    label: Tensor  # (N, T, W - 1)
+    label: Tensor  # (N, T, W - 1), or W with begins
     max: Tensor  # (N, T, W) of each row of logits
     scale: Tensor  # (N, T, W) one over the row's sum of exp(logit - max)
-    bad_label: Tensor  # (N, T) int64, -1, or the first u whose row gives no scores
+    bad_node: Tensor  # (N, T) int64, -1, or the first node whose row gives no scores
 
 
 def rnnt_logits_forward(rows: RnntLogits) -> RnntScores:
@@ -110,10 +127,10 @@ def rnnt_logits_forward(rows: RnntLogits) -> RnntScores:
     kept = (n, num_frames, width) if rows.normalise else (0,)
     result = RnntScores(
         blank=torch.empty((n, num_frames, width), dtype=dtype),
-        label=torch.empty((n, num_frames, width - 1), dtype=dtype),
+        label=torch.empty(rows.label_shape(), dtype=dtype),
         max=torch.empty(kept, dtype=dtype),
         scale=torch.empty(kept, dtype=dtype),
-        bad_label=torch.empty((n, num_frames), dtype=torch.int64),
+        bad_node=torch.empty((n, num_frames), dtype=torch.int64),
     )
     rows.kernel("rnnt_logits_forward")(rows.native(), *(x.data_ptr() for x in result))
     return result
@@ -135,7 +152,7 @@ def rnnt_logits_backward(
         max: from the forward call.
         scale: likewise.
         grad_blank: (N, T, W) of the dtype of the scores.
-        grad_label: (N, T, W - 1) likewise.
+        grad_label: (N, T, W - 1) likewise, or W with begins.
         reuse: whether to write it over the logits.
     """
     n, num_frames, width, _ = rows.logits.shape
@@ -143,7 +160,7 @@ def rnnt_logits_backward(
     kept = (n, num_frames, width) if rows.normalise else (0,)
     reads = (
         check(grad_blank, "grad_blank", dtype, (n, num_frames, width)),
-        check(grad_label, "grad_label", dtype, (n, num_frames, width - 1)),
+        check(grad_label, "grad_label", dtype, rows.label_shape()),
         check(max, "max", dtype, kept),
         check(scale, "scale", dtype, kept),
     )

@@ -31,17 +31,21 @@ struct Frame {
       : n(i / batch.num_frames),
         t(i % batch.num_frames),
         first_node(i * batch.width),
-        first_label(i * (batch.width - 1)),
-        num_labels(batch.target_lengths[n]),
-        labels(batch.targets + batch.target_offsets[n]),
-        rows(batch.logits + n * batch.utterance_stride + t * batch.frame_stride) {}
-  bool inside(const LogitBatch<Row>& batch) const { return t < batch.logit_lengths[n]; }
+        first_label(i * batch.label_width),
+        rows(batch.logits + n * batch.utterance_stride + t * batch.frame_stride) {
+    if (t >= batch.logit_lengths[n]) return;
+    const int64_t length = batch.target_lengths[n];
+    const int64_t begin = batch.begins ? std::min(batch.begins[i], length + 1) : 0;
+    num_nodes = std::min(length + 1 - begin, batch.width);
+    num_labels = std::min(length - begin, num_nodes);
+    labels = batch.targets + batch.target_offsets[n] + std::min(begin, length);
+  }
 
   int64_t n, t;
-  int64_t first_node, first_label;  // positions in planes of W and of W - 1 nodes a frame
-  int64_t num_labels;
-  const int64_t* labels;
+  int64_t first_node, first_label;  // positions in planes of blanks and of labels
   const Row* rows;
+  int64_t num_nodes = 0, num_labels = 0;  // of the utterance, from the frame's first node on; -1 labels: past the last
+  const int64_t* labels = nullptr;
 };
 
 // The scores of node u; false if there are none.
@@ -92,17 +96,17 @@ void write_row(const LogitBatch<Row>& batch, const Frame<Row>& frame, int64_t u,
 }  // namespace
 
 template <class Row>
-void rnnt_logits_forward(const LogitBatch<Row>& batch, const NodeScores<Computed<Row>>& scores, int64_t* bad_label) {
+void rnnt_logits_forward(const LogitBatch<Row>& batch, const NodeScores<Computed<Row>>& scores, int64_t* bad_node) {
   using T = Computed<Row>;
   parallel_for(batch.num_utterances * batch.num_frames, batch.num_threads, [&](int64_t i) {
     const Frame<Row> frame(batch, i);
-    bad_label[i] = -1;
-    const int64_t used = frame.inside(batch) ? frame.num_labels + 1 : 0;
-    for (int64_t u = 0; u < used && bad_label[i] < 0; ++u)
-      if (!read_node(batch, frame, u, scores)) bad_label[i] = u;
-    std::fill(scores.blank + frame.first_node + used, scores.blank + frame.first_node + batch.width, T(0));
-    const int64_t labels = std::max<int64_t>(used - 1, 0);
-    std::fill(scores.label + frame.first_label + labels, scores.label + frame.first_label + batch.width - 1, T(0));
+    bad_node[i] = -1;
+    for (int64_t u = 0; u < frame.num_nodes && bad_node[i] < 0; ++u)
+      if (!read_node(batch, frame, u, scores)) bad_node[i] = u;
+    T* const blank = scores.blank + frame.first_node;
+    std::fill(blank + frame.num_nodes, blank + batch.width, T(0));
+    T* const label = scores.label + frame.first_label;
+    std::fill(label + std::max<int64_t>(frame.num_labels, 0), label + batch.label_width, T(0));
   });
 }
 
@@ -113,7 +117,7 @@ void rnnt_logits_backward(const LogitBatch<Row>& batch, const NodeScores<const C
   parallel_for(num_tasks, batch.num_threads, [&](int64_t task) {
     const Frame<Row> frame(batch, num_tasks - 1 - task);
     std::vector<Computed<Row>> work(batch.num_symbols);
-    const int64_t used = frame.inside(batch) ? frame.num_labels + 1 : 0;
+    const int64_t used = frame.num_nodes;
     Row* out = grad + frame.first_node * batch.num_symbols;
     for (int64_t u = 0; u < used; ++u) write_row(batch, frame, u, grads, work.data(), out + u * batch.num_symbols);
     std::fill(out + used * batch.num_symbols, out + batch.width * batch.num_symbols, Row{});
@@ -134,11 +138,13 @@ void bind(nb::module_& m, const char* batch_name, const char* forward_name, cons
       .def_static("make", [](int64_t num_utterances, int64_t num_frames, int64_t width, int64_t num_symbols,
                              uintptr_t logits, int64_t utterance_stride, int64_t frame_stride, int64_t label_stride,
                              uintptr_t targets, uintptr_t target_offsets, uintptr_t logit_lengths,
-                             uintptr_t target_lengths, int64_t blank, bool normalise, int num_threads) {
+                             uintptr_t target_lengths, int64_t label_width, uintptr_t begins, int64_t blank,
+                             bool normalise, int num_threads) {
         return LogitBatch<Row>{num_utterances,
                                num_frames,
                                width,
                                num_symbols,
+                               label_width,
                                pointer<const Row>(logits),
                                utterance_stride,
                                frame_stride,
@@ -147,15 +153,16 @@ void bind(nb::module_& m, const char* batch_name, const char* forward_name, cons
                                pointer<const int64_t>(target_offsets),
                                pointer<const int64_t>(logit_lengths),
                                pointer<const int64_t>(target_lengths),
+                               pointer<const int64_t>(begins),
                                blank,
                                normalise,
                                num_threads};
       });
   m.def(forward_name, [](const LogitBatch<Row>& batch, uintptr_t blank, uintptr_t label, uintptr_t max,
-                         uintptr_t scale, uintptr_t bad_label) {
+                         uintptr_t scale, uintptr_t bad_node) {
     nb::gil_scoped_release released;
     rnnt_logits_forward<Row>(batch, {pointer<T>(blank), pointer<T>(label), pointer<T>(max), pointer<T>(scale)},
-                             pointer<int64_t>(bad_label));
+                             pointer<int64_t>(bad_node));
   });
   m.def(backward_name, [](const LogitBatch<Row>& batch, uintptr_t blank, uintptr_t label, uintptr_t max,
                           uintptr_t scale, uintptr_t grad, bool fresh) {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from wfst_entropy.fsa.errors import FsaTypeError, FsaValueError
@@ -14,11 +15,24 @@ from wfst_entropy.losses.targets import Targets, checked_targets
 class RnntBatch(NamedTuple):
     """Checked arguments; everything but the logits is int64 on the CPU."""
 
-    logits: Tensor  # (N, T, W, C), W at least the longest transcript + 1, any floating dtype
+    logits: Tensor  # (N, T, W, C), any floating dtype
     targets: Targets
     logit_lengths: Tensor
     blank: int
     name: str = "logits"  # of the argument, for messages
+    # (N, T) how many labels come before the first of the W nodes of a frame. None for none: then W
+    # is at least the longest transcript + 1.
+    begins: Tensor | None = None
+
+    def nodes(self) -> Tensor:
+        """(N, T, W), or (1, 1, W) if all frames are alike: how many labels come before a node."""
+        nodes = torch.arange(self.logits.shape[2])
+        return nodes[None, None] if self.begins is None else self.begins[:, :, None] + nodes
+
+    def inside(self) -> Tensor:
+        """(N, T, W) whether a node is within an utterance's frames and labels."""
+        frames = torch.arange(self.logits.shape[1]) < self.logit_lengths[:, None]
+        return frames[:, :, None] & (self.nodes() <= self.targets.lengths[:, None, None])
 
 
 class RnntOptions(NamedTuple):

@@ -18,8 +18,9 @@ from wfst_entropy.losses.rnnt_batch import RnntBatch, RnntOptions
 def logit_planes(batch: RnntBatch, options: RnntOptions) -> tuple[Tensor, Tensor]:
     """The scores of blank (N, T, W) and of the next label (N, T, W - 1) at every node.
 
-    They are in float32 for logits in half precision, else in the dtype of the logits. What stands
-    beyond an utterance's lengths is of no meaning.
+    With ``begins`` the last node of a frame has a label too: both are (N, T, W). They are in float32
+    for logits in half precision, else in the dtype of the logits. What stands beyond an
+    utterance's lengths is of no meaning.
 
     Raises:
         FsaValueError: a row of logits inside the lengths gives no scores, or may not be written to.
@@ -48,32 +49,36 @@ def delay_offsets(logit_lengths: Tensor, num_frames: int, delay_penalty: float) 
 
 
 def _torch_planes(batch: RnntBatch, fused_log_softmax: bool) -> tuple[Tensor, Tensor]:
-    logits = batch.logits
+    logits, device = batch.logits, batch.logits.device
     if logits.dtype not in (torch.float32, torch.float64):
         logits = logits.float()
-    n, num_frames, width, _ = logits.shape
-    frame, node = torch.arange(num_frames), torch.arange(width)
-    inside = (frame < batch.logit_lengths[:, None])[:, :, None]
-    inside = inside & (node <= batch.targets.lengths[:, None])[:, None]
+    inside, nodes = batch.inside(), batch.nodes()
     if not bool(inside.all()):  # a NaN there would come back as a gradient of NaN
-        logits = logits.masked_fill(~inside.to(logits.device)[..., None], 0.0)
-    labels = torch.full((n, width - 1), batch.blank)
-    padded = batch.targets.padded(batch.blank)
-    labels[:, : padded.shape[1]] = padded
-    index = labels.to(logits.device)[:, None, :, None].expand(-1, num_frames, -1, 1)
+        logits = logits.masked_fill(~inside.to(device)[..., None], 0.0)
+    if batch.begins is None:  # after the last node there is no label
+        nodes = nodes[:, :, :-1]
+    used = inside[:, :, : nodes.shape[2]] & (nodes < batch.targets.lengths[:, None, None])
     blank = logits[..., batch.blank]
-    label = logits[:, :, :-1].gather(3, index)[..., 0]
+    labels = _labels_at(batch, nodes).expand(-1, logits.shape[1], -1).to(device)
+    width = labels.shape[2]
+    label = logits[:, :, :width].gather(3, labels[..., None])[..., 0]
     if fused_log_softmax:
         log_sum = logits.logsumexp(3)
         bad = ~log_sum.detach().isfinite()
-        blank, label = blank - log_sum, label - log_sum[:, :, :-1]
+        blank, label = blank - log_sum, label - log_sum[:, :, :width]
     else:
-        used = (node < batch.targets.lengths[:, None])[:, None, :-1].to(logits.device)
         bad = ~(blank.detach() <= SCORE_LIMIT)
-        bad[:, :, :-1] |= used & ~(label.detach() <= SCORE_LIMIT)
+        bad[:, :, :width] |= used.to(device) & ~(label.detach() <= SCORE_LIMIT)
     for place in bad.nonzero()[:1].tolist():
         raise _bad_logit(batch, place, fused_log_softmax)
     return blank, label
+
+
+def _labels_at(batch: RnntBatch, nodes: Tensor) -> Tensor:
+    """(N, T or 1, ...) the label that leads on from each node; the blank where there is none."""
+    padded = torch.nn.functional.pad(batch.targets.padded(batch.blank), (0, 1), value=batch.blank)
+    index = nodes.clamp(max=padded.shape[1] - 1).expand(padded.shape[0], -1, -1)
+    return padded.gather(1, index.flatten(1)).view(index.shape)
 
 
 class _NativePlanes(torch.autograd.Function):
@@ -84,20 +89,21 @@ class _NativePlanes(torch.autograd.Function):
         ctx: Any, logits: Tensor, batch: RnntBatch, fused_log_softmax: bool, reuse: bool
     ) -> tuple[Tensor, Tensor]:
         labels = (*batch.targets, batch.logit_lengths)
-        rows = native.RnntLogits(logits, *labels, batch.blank, fused_log_softmax)
+        rows = native.RnntLogits(logits, *labels, batch.blank, fused_log_softmax, batch.begins)
         out = native.rnnt_logits_forward(rows)
-        for place in (out.bad_label >= 0).nonzero()[:1].tolist():
-            node = [*place, int(out.bad_label[tuple(place)])]
+        for place in (out.bad_node >= 0).nonzero()[:1].tolist():
+            node = [*place, int(out.bad_node[tuple(place)])]
             raise _bad_logit(batch, node, fused_log_softmax)
         ctx.save_for_backward(logits, *labels, out.max, out.scale)
         ctx.blank, ctx.fused_log_softmax, ctx.reuse = batch.blank, fused_log_softmax, reuse
+        ctx.begins = batch.begins
         return out.blank, out.label
 
     @staticmethod
     def backward(ctx: Any, grad_blank: Tensor, grad_label: Tensor) -> tuple[Tensor | None, ...]:
         logits, targets, offsets, counts, frames, largest, scale = ctx.saved_tensors
         labels = (targets, offsets, counts, frames)
-        rows = native.RnntLogits(logits, *labels, ctx.blank, ctx.fused_log_softmax)
+        rows = native.RnntLogits(logits, *labels, ctx.blank, ctx.fused_log_softmax, ctx.begins)
         grad = native.rnnt_logits_backward(
             rows, largest, scale, grad_blank, grad_label, reuse=ctx.reuse
         )
@@ -124,10 +130,11 @@ def _check_reusable(batch: RnntBatch) -> None:
 
 
 def _bad_logit(batch: RnntBatch, node: list[int], fused_log_softmax: bool) -> FsaValueError:
-    """Returns the error for the row of logits at node [utterance, t, u]."""
-    n, t, u = node
+    """Returns the error for the row of logits [utterance, frame, node]."""
+    n, t, i = node
+    u = i if batch.begins is None else i + int(batch.begins[n, t])
     place = f"{batch.name}: utterance {n}, frame {t}, after {u} labels"
-    row = batch.logits.detach()[n, t, u].to("cpu", torch.float64)
+    row = batch.logits.detach()[n, t, i].to("cpu", torch.float64)
     hint = (
         "Look for a division by zero, an overflow in half precision or a learning rate that made "
         "the model diverge."

@@ -18,13 +18,13 @@ from wfst_entropy.losses.alignment import (
     entropy_of_kind,
     reduce_loss,
 )
-from wfst_entropy.losses.rnnt_batch import RnntOptions
+from wfst_entropy.losses.rnnt_batch import RnntBatch, RnntOptions
 from wfst_entropy.losses.rnnt_divergence import rnnt_grid_alignment_kl
 from wfst_entropy.losses.rnnt_grid import grid_totals
-from wfst_entropy.losses.rnnt_planes import delay_offsets
+from wfst_entropy.losses.rnnt_planes import logit_planes
 from wfst_entropy.losses.rnnt_prune import check_ranges
 from wfst_entropy.losses.rnnt_recursion import RNNT_TYPES
-from wfst_entropy.losses.targets import Targets, checked_targets
+from wfst_entropy.losses.targets import checked_targets
 
 
 def rnnt_pruned_alignment(
@@ -147,7 +147,7 @@ def rnnt_loss_pruned(
     options = RnntOptions(rnnt_type, fused_log_softmax, delay_penalty, fastemit_lambda)
     return reduce_loss(
         _alignment(batch, options, use_hat_loss, kind, entropy=entropy_scale != 0),
-        batch.targets.lengths,
+        batch.windows.targets.lengths,
         reduction=reduction,
         zero_infinity=zero_infinity,
         entropy_scale=entropy_scale,
@@ -206,13 +206,14 @@ def rnnt_pruned_alignment_kl(
     student = checked_pruned(student_logits, *args, name="student_logits")
     teacher = checked_pruned(teacher_logits, *args, name="teacher_logits")
     if not teacher_grad:
-        teacher = teacher._replace(logits=teacher.logits.detach())
+        fixed = teacher.windows._replace(logits=teacher.windows.logits.detach())
+        teacher = teacher._replace(windows=fixed)
     options = RnntOptions(rnnt_type, fused_log_softmax)
     return rnnt_grid_alignment_kl(
         pruned_planes(student, options),
         pruned_planes(teacher, options),
-        student.logit_lengths,
-        student.targets.lengths,
+        student.windows.logit_lengths,
+        student.windows.targets.lengths,
         kind=kind,
         rnnt_type=rnnt_type,
         reverse=reverse,
@@ -221,14 +222,10 @@ def rnnt_pruned_alignment_kl(
 
 
 class PrunedBatch(NamedTuple):
-    """Checked arguments; targets and lengths are int64 on the CPU."""
+    """Checked arguments."""
 
-    logits: Tensor  # (N, T, S, C), any floating dtype
-    ranges: Tensor  # (N, T, S) int64
-    targets: Targets
-    logit_lengths: Tensor
-    blank: int
-    width: int  # W, the label positions of the lattice: at least the longest transcript + 1
+    windows: RnntBatch  # logits (N, T, S, C), with begins
+    width: int  # label positions of the whole lattice, at least the longest transcript + 1
 
 
 def checked_pruned(
@@ -258,23 +255,24 @@ def checked_pruned(
         "logit_lengths", logit_lengths, n, num_frames, f"frames of {name} {tuple(logits.shape)}"
     )
     labels = checked_targets(targets, target_lengths, n, blank, num_symbols)
-    check_windows(ranges, logits, name)
+    begins = checked_windows(ranges, logits, name)
     longest = int(labels.lengths.max()) if n else 0
-    return PrunedBatch(logits, ranges, labels, frames, blank, longest + 1)
+    return PrunedBatch(RnntBatch(logits, labels, frames, blank, name, begins), longest + 1)
 
 
-def check_windows(ranges: Tensor, logits: Tensor, name: str) -> None:
-    """Refuses ranges that do not fit logits (N, T, S, C) or are not consecutive.
+def checked_windows(ranges: Tensor, logits: Tensor, name: str) -> Tensor:
+    """(N, T) where the windows begin, on the CPU.
 
     Raises:
-        FsaTypeError: for numbers that are not int64.
-        FsaValueError: for another shape, or positions that are negative or apart.
+        FsaTypeError: for ranges that are not int64.
+        FsaValueError: for ranges that do not fit logits (N, T, S, C), are negative or not
+            consecutive.
     """
     check_ranges(ranges, logits.shape[0], logits.shape[1], 2**31, name)
-    if ranges.shape[2] != logits.shape[2]:
+    if ranges.shape[2] != logits.shape[2] or ranges.shape[2] == 0:
         raise FsaValueError(
-            f"ranges: must have shape {tuple(logits.shape[:3])}, to fit {name}, got "
-            f"{tuple(ranges.shape)}"
+            f"ranges: must have shape {tuple(logits.shape[:3])}, to fit {name}, and positions to "
+            f"keep; got {tuple(ranges.shape)}"
         )
     apart = ranges[:, :, 1:] != ranges[:, :, :-1] + 1
     for place in apart.nonzero()[:1].tolist():
@@ -282,6 +280,7 @@ def check_windows(ranges: Tensor, logits: Tensor, name: str) -> None:
             f"ranges: positions must be consecutive, but those of utterance {place[0]}, frame "
             f"{place[1]}, are {ranges[place[0], place[1]].tolist()}; use get_rnnt_prune_ranges"
         )
+    return ranges[:, :, 0].to("cpu", copy=True)
 
 
 def _alignment(
@@ -289,11 +288,9 @@ def _alignment(
 ) -> Alignment:
     """The alignments of checked arguments; zeros may stand for an entropy that is not wanted."""
     check_choice("rnnt_type", options.rnnt_type, RNNT_TYPES)
-    lengths = (batch.logit_lengths, batch.targets.lengths)
-    blank, label = pruned_planes(batch, options, hat)
+    lengths = (batch.windows.logit_lengths, batch.windows.targets.lengths)
     nll, conditional, valid = grid_totals(
-        blank,
-        label,
+        *pruned_planes(batch, options, hat),
         *lengths,
         options.rnnt_type,
         entropy=entropy,
@@ -306,44 +303,28 @@ def pruned_planes(
     batch: PrunedBatch, options: RnntOptions, hat: bool = False
 ) -> tuple[Tensor, Tensor]:
     """The scores of blank (N, T, W) and of the next label (N, T, W - 1); -inf outside windows."""
-    width, device = batch.width, batch.logits.device
-    ranges = batch.ranges.to(device)
-    used = ranges <= batch.targets.lengths.to(device)[:, None, None]
-    frames = torch.arange(ranges.shape[1], device=device)
-    used &= (frames < batch.logit_lengths.to(device)[:, None])[:, :, None]
-    logits = batch.logits.masked_fill(~used[..., None], 0.0)
-    if logits.dtype not in (torch.float32, torch.float64):
-        logits = logits.float()
+    windows, width = batch.windows, batch.width
+    blank, label = logit_planes(hat_windows(windows) if hat else windows, options)
     # What lies beyond the longest transcript goes into a column that is then dropped.
-    place = ranges.clamp(max=width)
-    symbols = torch.full((logits.shape[0], width + 1), batch.blank)
-    padded = batch.targets.padded(batch.blank)
-    symbols[:, : padded.shape[1]] = padded
-    symbols = symbols.to(device)[:, None].expand(-1, logits.shape[1], -1).gather(2, place)
-    blank, label = _window_scores(logits, symbols, batch.blank, options.fused_log_softmax, hat)
-    if options.delay_penalty != 0:
-        offsets = delay_offsets(batch.logit_lengths, label.shape[1], options.delay_penalty)
-        label = label + offsets.to(label)
-    outside = logits.new_full((*logits.shape[:2], width + 1), -torch.inf)
+    place = windows.nodes().clamp(max=width).to(blank.device)
+    outside = blank.new_full((*blank.shape[:2], width + 1), -torch.inf)
     return (
         outside.scatter(2, place, blank)[:, :, :width],
         outside.scatter(2, place, label)[:, :, : width - 1],
     )
 
 
-def _window_scores(
-    logits: Tensor, symbols: Tensor, blank: int, normalise: bool, hat: bool
-) -> tuple[Tensor, Tensor]:
-    """The scores (N, T, S) of blank and of the given symbols."""
-    of_blank = logits[..., blank]
-    of_label = logits.gather(3, symbols[..., None])[..., 0]
-    if hat:
-        labels = torch.logaddexp(
-            logits[..., :blank].logsumexp(3), logits[..., blank + 1 :].logsumexp(3)
-        )
-        log_sigmoid = torch.nn.functional.logsigmoid
-        return log_sigmoid(of_blank), of_label - labels + log_sigmoid(-of_blank)
-    if normalise:
-        log_sum = logits.logsumexp(3)
-        return of_blank - log_sum, of_label - log_sum
-    return of_blank, of_label
+def hat_windows(batch: RnntBatch) -> RnntBatch:
+    """The batch with the log-probabilities of HAT for logits; a softmax leaves them as they are."""
+    logits, blank = batch.logits, batch.blank
+    if logits.dtype not in (torch.float32, torch.float64):
+        logits = logits.float()
+    outside = ~batch.inside().to(logits.device)
+    if bool(outside.any()):  # a NaN there would come back as a gradient of NaN
+        logits = logits.masked_fill(outside[..., None], 0.0)
+    before, of_blank, after = logits.split([blank, 1, logits.shape[3] - blank - 1], 3)
+    labels = torch.cat([before, after], 3).log_softmax(3)
+    labels = labels + torch.nn.functional.logsigmoid(-of_blank)
+    before, after = labels.split([blank, labels.shape[3] - blank], 3)
+    factored = torch.cat([before, torch.nn.functional.logsigmoid(of_blank), after], 3)
+    return batch._replace(logits=factored)

@@ -19,7 +19,7 @@ from wfst_entropy.losses.rnnt_planes import logit_planes
 from wfst_entropy.losses.rnnt_prune import do_rnnt_pruning as do_rnnt_pruning
 from wfst_entropy.losses.rnnt_prune import get_rnnt_prune_ranges as _prune_ranges
 from wfst_entropy.losses.rnnt_prune import window_ranges
-from wfst_entropy.losses.rnnt_pruned import PrunedBatch, check_windows, pruned_planes
+from wfst_entropy.losses.rnnt_pruned import PrunedBatch, checked_windows, pruned_planes
 from wfst_entropy.losses.rnnt_recursion import RNNT_TYPES
 from wfst_entropy.losses.targets import Targets
 
@@ -464,11 +464,11 @@ def _pruned(
     num_labels = symbols.shape[-1] if symbols.dim() else 0
     targets = _targets(symbols, n, num_labels, num_symbols, termination_symbol)
     rows = boundary_rows(boundary, n, num_labels, num_frames)
-    check_windows(ranges, logits, "logits")
+    begins = checked_windows(ranges, logits, "logits")
     targets = targets._replace(lengths=rows[:, 2])
-    width = num_labels + 1
-    batch = PrunedBatch(logits, ranges, targets, rows[:, 3], termination_symbol, width)
-    return _px_py(*pruned_planes(batch, RnntOptions(), hat), boundary, rnnt_type)
+    windows = RnntBatch(logits, targets, rows[:, 3], termination_symbol, begins=begins)
+    planes = pruned_planes(PrunedBatch(windows, num_labels + 1), RnntOptions(), hat)
+    return _px_py(*planes, boundary, rnnt_type)
 
 
 def _posteriors(

@@ -8,7 +8,7 @@
 #include "huge_pages.h"
 #include "loops.h"
 #include "parallel.h"
-#include "path_count.h"
+#include "pair_paths.h"
 
 namespace wfst_entropy {
 namespace {
@@ -144,35 +144,21 @@ class PairTrellis {
   bool common_ = true, only_in_p_ = false;
 };
 
-// Paths counted up to two: those of p that q has too, those of p that q has not, and all of q.
-struct Paths {
-  int common = 0, lost = 0, of_q = 0;
-};
-
-Paths operator+(const Paths& a, const Paths& b) {
-  return {add_counts(a.common, b.common), add_counts(a.lost, b.lost), add_counts(a.of_q, b.of_q)};
-}
-
-Paths extended(const Paths& paths, bool in_p, bool in_q) {
-  if (!in_q) return {0, in_p ? add_counts(paths.common, paths.lost) : 0, 0};
-  return {in_p ? paths.common : 0, in_p ? paths.lost : 0, paths.of_q};
-}
-
 template <class T>
-Paths count_paths(const PairTrellis<T>& trellis) {
+PairPaths count_paths(const PairTrellis<T>& trellis) {
   const int64_t U = trellis.num_labels();
   const std::vector<int32_t>& symbols = trellis.symbols();
-  std::vector<Paths> blank(U + 1), label(U + 1);  // label[i + 1] is label i
+  std::vector<PairPaths> blank(U + 1), label(U + 1);  // label[i + 1] is label i
   blank[0] = {1, 0, 1};
   for (int64_t t = 0; t < trellis.num_frames(); ++t) {
     const T *p = trellis.p().row(t), *q = trellis.q().row(t);
-    const auto after = [&](const Paths& paths, int32_t symbol) {
+    const auto after = [&](const PairPaths& paths, int32_t symbol) {
       return extended(paths, p[symbol] >= T(-kScoreLimit), q[symbol] >= T(-kScoreLimit));
     };
     for (int64_t i = U; i >= 0; --i) {  // downwards: i reads the old counts of i and below
-      const Paths into_blank = blank[i] + label[i];
+      const PairPaths into_blank = blank[i] + label[i];
       if (i < U) {
-        Paths into_label = label[i + 1] + blank[i];
+        PairPaths into_label = label[i + 1] + blank[i];
         if (trellis.skip()[i] != 0) into_label = into_label + label[i];
         label[i + 1] = after(into_label, symbols[i]);
       }
@@ -199,7 +185,7 @@ void set_one(T* p, Int<T>* pe, T* q, Int<T>* qe, int64_t i) {
 
 struct KlTotal {
   double log_p = -INFINITY, log_q = -INFINITY, kl = 0;
-  CtcKlStatus status = kKlNoPath;
+  KlStatus status = kKlNoPath;
 };
 
 // ln(m_0 2^e_0 + m_1 2^e_1).
@@ -349,7 +335,7 @@ KlTotal forward_utterance(PairTrellis<T>& trellis, Frames<T>& frames, int64_t* b
   // Of equal models it is 0 without further ado; else a value that may be rounding alone is looked into.
   const bool doubtful = result.status == kKlFinite && kl != 0 && kl < small_entropy(trellis.num_frames());
   if (!trellis.only_in_p() && !doubtful) return result;
-  const Paths paths = count_paths(trellis);
+  const PairPaths paths = count_paths(trellis);
   if (paths.lost > 0) {
     trellis.set_common(false);  // the likelihood of p is that of all its paths
     result = sweep_forward(trellis, frames, bad_frame, bad_symbol, bad_model);

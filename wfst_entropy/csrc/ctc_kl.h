@@ -28,14 +28,6 @@ struct CtcKlBatch {
   int num_threads;
 };
 
-// What the divergence of an utterance is; the numbers are the ones that Python sees.
-enum CtcKlStatus : uint8_t {
-  kKlNoPath = 0,    // p has no path: 0
-  kKlFinite = 1,    // a number
-  kKlInfinite = 2,  // p has a path that q has not
-  kKlOnePath = 3,   // both have one path, the same: 0 exactly
-};
-
 // Fills cell_offsets and returns how many values the saved cells of the whole batch take. moments: whether p will be
 // given a gradient of the divergence.
 int64_t ctc_kl_workspace(int64_t num_utterances, const int64_t* input_lengths, const int64_t* target_lengths,

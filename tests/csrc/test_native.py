@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from wfst_entropy import _native
+from wfst_entropy._native import ctc as native_ctc
 from wfst_entropy._native import dense
 from wfst_entropy.losses import ctc_alignment
 
@@ -113,6 +114,8 @@ def test_disabled_nests_and_says_so():
 def test_kernels_take_float_tensors_of_the_cpu_only():
     assert _native.can_run(SCORES) and _native.can_run(SCORES.double())
     assert not _native.can_run(SCORES.half()) and not _native.can_run(SCORES.to("meta"))
+    assert native_ctc.can_run(SCORES.half()) and native_ctc.can_run(SCORES.bfloat16())
+    assert not native_ctc.can_run(SCORES.long()) and not native_ctc.can_run(SCORES.to("meta"))
 
 
 @needs_native
@@ -120,7 +123,7 @@ def test_the_engine_is_the_one_that_runs(monkeypatch):
     def no_kernel(*args, **kwargs):
         raise AssertionError("the kernel ran")
 
-    monkeypatch.setattr(_native, "ctc_forward", no_kernel)
+    monkeypatch.setattr(native_ctc, "ctc_forward", no_kernel)
     with pytest.raises(AssertionError, match="the kernel ran"):
         ctc_alignment(SCORES, TARGETS, *LENGTHS)
     with _native.disabled():
@@ -161,15 +164,17 @@ def test_nothing_that_would_read_outside_a_tensor_reaches_a_kernel():
         batch(offsets=offsets[:1])
     with pytest.raises(ValueError, match=r"blank: must lie in 0\.\.3, got 4"):
         _native.CtcBatch(SCORES, TARGETS, offsets, *LENGTHS, 4)
-    out = _native.ctc_forward(batch(), entropy=True, save=True)
+    sums = native_ctc.CtcSums(batch(), entropy=True, softmax=False)
+    out = native_ctc.ctc_forward(sums, save=True)
     ones = torch.ones(2, dtype=torch.float64)
-    saved = (out.cell_offsets, out.path_count)
-    with pytest.raises(ValueError, match="cells: the kernel needs"):
-        _native.ctc_backward(batch(), out.cells[1:], *saved, ones, ones)
-    with pytest.raises(ValueError, match="cells: the kernel needs"):  # saved with the entropy
-        _native.ctc_backward(batch(), out.cells, *saved, ones, None)
+    for options in ({"entropy": False, "softmax": False}, {"entropy": True, "softmax": True}):
+        other = native_ctc.CtcSums(batch(), **options)  # has other numbers of values per frame
+        with pytest.raises(ValueError, match="posteriors: the kernel needs"):
+            native_ctc.ctc_backward(other, out.cells, out.path_count, ones, ones)
+    with pytest.raises(ValueError, match="path_count: the kernel needs"):
+        native_ctc.ctc_backward(sums, out.cells, out.path_count[1:], ones, ones)
     with pytest.raises(ValueError, match="grad_nll: the kernel needs"):
-        _native.ctc_backward(batch(), out.cells, *saved, ones.float(), ones)
+        native_ctc.ctc_backward(sums, out.cells, out.path_count, ones.float(), ones)
 
 
 @needs_native

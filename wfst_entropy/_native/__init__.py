@@ -111,7 +111,7 @@ class CtcBatch:
     """The inputs of the CTC kernels, checked and kept alive while a kernel reads them.
 
     Args:
-        log_probs: (N, T, C) float32 or float64 on the CPU, in any memory order.
+        log_probs: (N, T, C), floating-point, on the CPU, in any memory order.
         targets: int64 labels, any shape; utterance n's are
             ``targets.flatten()[offsets[n]:][:target_lengths[n]]``. Their values must lie in
             0..C-1: the caller checks them.
@@ -149,31 +149,6 @@ class CtcBatch:
             raise ValueError(f"blank: must lie in 0..{num_symbols - 1}, got {blank}")
         self.blank = blank
 
-    def workspace(self, entropy: bool) -> tuple[int, Tensor]:
-        """Returns the number of values of all saved cells, and where each utterance's begin."""
-        n = self.log_probs.shape[0]
-        offsets = torch.zeros(n, dtype=torch.int64)
-        lengths = (self.input_lengths.data_ptr(), self.target_lengths.data_ptr())
-        size = kernel("ctc_workspace")(n, *lengths, entropy, offsets.data_ptr())
-        return int(size), offsets
-
-    def native(self, cell_offsets: Tensor) -> Any:
-        """Returns the extension's view of the batch."""
-        kind = "CtcBatchFloat32" if self.log_probs.dtype == torch.float32 else "CtcBatchFloat64"
-        return kernel(kind).make(
-            self.log_probs.shape[0],
-            self.log_probs.data_ptr(),
-            self.log_probs.stride(0),
-            self.log_probs.stride(1),
-            self.targets.data_ptr(),
-            self.target_offsets.data_ptr(),
-            self.input_lengths.data_ptr(),
-            self.target_lengths.data_ptr(),
-            self.blank,
-            cell_offsets.data_ptr(),
-            torch.get_num_threads(),
-        )
-
 
 class Forward(NamedTuple):
     """What a forward sweep returns; `cells` and `cell_offsets` are for the backward one."""
@@ -198,67 +173,3 @@ class Forward(NamedTuple):
             cells=torch.empty(size, dtype=dtype),
             cell_offsets=cell_offsets,
         )
-
-
-def ctc_forward(batch: CtcBatch, *, entropy: bool, save: bool) -> Forward:
-    """Runs the forward sweep of the CTC trellis.
-
-    Args:
-        batch: the utterances.
-        entropy: whether the conditional entropy is wanted beside the likelihood.
-        save: whether a call of `ctc_backward` will follow.
-    """
-    n, dtype = batch.log_probs.shape[0], batch.log_probs.dtype
-    size, offsets = batch.workspace(entropy)
-    result = Forward.empty(n, size if save else 0, dtype, offsets)
-    kernel("ctc_forward", dtype)(
-        batch.native(offsets),
-        result.cells.data_ptr() if save else 0,
-        result.nll.data_ptr(),
-        result.entropy.data_ptr() if entropy else 0,
-        result.path_count.data_ptr(),
-        result.bad_frame.data_ptr(),
-        result.bad_symbol.data_ptr(),
-    )
-    return result
-
-
-def ctc_backward(
-    batch: CtcBatch,
-    cells: Tensor,
-    cell_offsets: Tensor,
-    path_count: Tensor,
-    grad_nll: Tensor,
-    grad_entropy: Tensor | None,
-) -> Tensor:
-    """Returns the gradient of ``sum(grad_nll * nll + grad_entropy * entropy)``, (N, T, C).
-
-    Args:
-        batch: the utterances, as in the forward call.
-        cells: from the forward call with ``save=True``.
-        cell_offsets: likewise.
-        path_count: likewise.
-        grad_nll: (N,) float64.
-        grad_entropy: (N,) float64; None exactly if the forward call had ``entropy=False``.
-    """
-    n, num_frames, num_symbols = batch.log_probs.shape
-    dtype = batch.log_probs.dtype
-    size, _ = batch.workspace(grad_entropy is not None)
-    cells = check(cells, "cells", dtype, (size,))
-    cell_offsets = check(cell_offsets, "cell_offsets", torch.int64, (n,))
-    path_count = check(path_count, "path_count", torch.uint8, (n,))
-    grad_nll = check(grad_nll, "grad_nll", torch.float64, (n,))
-    if grad_entropy is not None:
-        grad_entropy = check(grad_entropy, "grad_entropy", torch.float64, (n,))
-    grad = torch.empty((n, num_frames, num_symbols), dtype=dtype)
-    kernel("ctc_backward", dtype)(
-        batch.native(cell_offsets),
-        cells.data_ptr(),
-        path_count.data_ptr(),
-        grad_nll.data_ptr(),
-        grad_entropy.data_ptr() if grad_entropy is not None else 0,
-        num_frames,
-        num_symbols,
-        grad.data_ptr(),
-    )
-    return grad

@@ -150,6 +150,16 @@ WFST_INLINE WeightOf<V, Integer<V>> split_far_weight(V x, V shift) {
   return out;
 }
 
+// The weight exp(x - shift), without mass for x below -2^26; `far` says whether scores lie more than kFar apart.
+template <class V>
+WFST_INLINE WeightOf<V, Integer<V>> masked_weight(V x, V shift, bool far) {
+  const auto used = x >= Element<V>(-kScoreLimit);
+  const V used_x = used ? x : shift;
+  auto w = far ? split_far_weight(used_x, shift) : split_weight(used_x, shift);
+  w.m = used ? w.m : V{};
+  return w;
+}
+
 // Brings M back into [1, 2) and makes every cell without mass, or too far behind to count, the zero cell.
 template <class V>
 WFST_INLINE CellOf<V, Integer<V>> normalise(V m, Integer<V> e, V r) {

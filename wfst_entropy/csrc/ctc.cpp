@@ -2,143 +2,81 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
+#include "ctc_trellis.h"
 #include "huge_pages.h"
-#include "loops.h"
 #include "parallel.h"
-#include "path_count.h"
 
 namespace wfst_entropy {
 namespace {
 
-// The labels of one utterance and the buffers that its sweeps work in.
-template <class T>
-class Trellis {
- public:
-  Trellis(const CtcBatch<T>& batch, int64_t n)
-      : num_frames_(batch.input_lengths[n]),
-        num_labels_(batch.target_lengths[n]),
-        width_(CtcFrame<T>::width(num_labels_)),
-        scores_(batch.log_probs + n * batch.utterance_stride),
-        frame_stride_(batch.frame_stride),
-        symbols_(num_labels_ + 1),
-        skip_(width_ + kLanes, 0),
-        x_(width_ + kLanes, T(-2 * kScoreLimit)),
-        emit_m_(x_.size()),
-        emit_ln_(x_.size()),
-        emit_e_(x_.size()) {
-    const int64_t* labels = batch.targets + batch.target_offsets[n];
-    for (int64_t i = 0; i < num_labels_; ++i) {
-      symbols_[i] = static_cast<int32_t>(labels[i]);
-      skip_[i] = i >= 1 && symbols_[i] != symbols_[i - 1] ? Int<T>(-1) : Int<T>(0);
-    }
-    symbols_[num_labels_] = static_cast<int32_t>(batch.blank);
-  }
+// Frames that a thread reads, or whose gradients it writes, at a time.
+constexpr int64_t kBlock = 64;
 
-  int64_t num_frames() const { return num_frames_; }
-  int64_t num_labels() const { return num_labels_; }
-  int64_t width() const { return width_; }
-  const Int<T>* skip() const { return skip_.data(); }
-  const std::vector<int32_t>& symbols() const { return symbols_; }  // the labels, then blank
-  const T* row(int64_t t) const { return scores_ + t * frame_stride_; }
+// Logits beyond this are taken relative to the row's largest one: the limits on scores hold after the softmax.
+constexpr double kLargeLogit = 1 << 20;
 
-  // Reads frame t; false if a score may not be used.
-  bool read(int64_t t) {
-    const T* scores = row(t);
-    x_[width_] = scores[symbols_[num_labels_]];
-    const bool good = loops<T>().gather(scores, symbols_.data(), num_labels_, x_.data());
-    return good && x_[width_] <= T(kScoreLimit);
-  }
-  // Splits what was read into weights relative to the frame's best score, which is returned.
-  T split() { return loops<T>().split(width_ + kLanes, x_.data(), labels()); }
-  Weights<T> labels() { return {emit_m_.data(), emit_e_.data(), emit_ln_.data()}; }
-  Weight<T> blank() const { return {emit_m_[width_], emit_e_[width_], emit_ln_[width_]}; }
-
- private:
-  const int64_t num_frames_, num_labels_, width_;
-  const T* scores_;
-  const int64_t frame_stride_;
-  std::vector<int32_t> symbols_;
-  std::vector<Int<T>> skip_;
-  std::vector<T> x_, emit_m_, emit_ln_;  // labels, masked padding up to width, then the blank
-  std::vector<Int<T>> emit_e_;
-};
-
-template <class T>
-void set_cell(T* m, Int<T>* e, T* r, int64_t j, const Cell<T>& cell) {
-  m[j] = cell.m;
-  e[j] = cell.e;
-  if (r != nullptr) r[j] = cell.r;
+template <class Row>
+const Row* row_at(const CtcBatch<Row>& batch, int64_t n, int64_t t) {
+  return batch.scores + n * batch.utterance_stride + t * batch.frame_stride;
 }
 
-template <class T>
-void clear(const CtcFrame<T>& frame, int64_t width, bool entropy) {
-  for (int64_t j = 0; j < width; ++j) {
-    set_cell(frame.blank_m, frame.blank_e, entropy ? frame.blank_r : nullptr, j, cell_zero<T>());
-    set_cell(frame.label_m, frame.label_e, entropy ? frame.label_r : nullptr, j, cell_zero<T>());
-  }
+template <class Row>
+int64_t posteriors_per_frame(const CtcBatch<Row>& batch, int64_t n) {
+  return (batch.target_lengths[n] + 1) * (batch.entropy ? 2 : 1) + (batch.softmax ? 2 : 0);
 }
 
-// Paths of non-zero mass, counted up to two.
-template <class T>
-PathCount count_paths(const Trellis<T>& trellis) {
-  const int64_t U = trellis.num_labels();
-  const std::vector<int32_t>& symbols = trellis.symbols();
-  std::vector<uint8_t> blank(U + 1, 0), label(U + 1, 0);  // label[i + 1] is label i
-  blank[0] = 1;
-  const auto has_mass = [](T score) { return score >= T(-kScoreLimit); };
-  for (int64_t t = 0; t < trellis.num_frames(); ++t) {
-    const T* row = trellis.row(t);
-    const bool blank_has_mass = has_mass(row[symbols[U]]);
-    for (int64_t i = U; i >= 0; --i) {  // downwards: i reads the old counts of i and below
-      const int into_blank = add_counts(blank[i], label[i]);
-      if (i < U) {
-        int into_label = add_counts(label[i + 1], blank[i]);
-        if (trellis.skip()[i] != 0) into_label = add_counts(into_label, label[i]);
-        label[i + 1] = has_mass(row[symbols[i]]) ? into_label : 0;
+template <class Row>
+CtcTrellis<Computed<Row>> trellis_of(const CtcBatch<Row>& batch, int64_t n, bool gradient, Arena& arena) {
+  return {arena,       batch.input_lengths[n], batch.targets + batch.target_offsets[n], batch.target_lengths[n],
+          batch.blank, batch.entropy,          gradient};
+}
+
+// Reads frames begin ... end of utterance n; false if a score may not be used.
+template <class Row>
+bool read_frames(const CtcBatch<Row>& batch, int64_t n, int64_t begin, int64_t end, CtcTrellis<Computed<Row>>& trellis,
+                 Computed<Row>* posteriors) {
+  using T = Computed<Row>;
+  const int64_t stride = posteriors_per_frame(batch, n);
+  for (int64_t t = begin; t < end; ++t) {
+    const Row* row = row_at(batch, n, t);
+    double log_normaliser = 0;
+    T origin = 0;
+    if (batch.softmax) {
+      const Normaliser<T> z = softmax_loops<Row>().normaliser(batch.num_symbols, row);
+      if (std::isnan(z.sum)) return false;
+      if (z.sum > 0) {
+        if (std::abs(z.max) > kLargeLogit) origin = z.max;
+        log_normaliser = z.max - origin + std::log(z.sum);
       }
-      blank[i] = blank_has_mass ? into_blank : 0;
+      if (posteriors != nullptr) {
+        T* saved = posteriors + (t + 1) * stride - 2;
+        saved[0] = z.max;
+        saved[1] = static_cast<T>(z.sum > 0 ? 1 / z.sum : 0);
+      }
     }
+    const Row* ahead = row_at(batch, n, std::min(t + 2, trellis.num_frames() - 1));
+    if (!trellis.read(t, row, ahead, origin, log_normaliser)) return false;
   }
-  return static_cast<PathCount>(add_counts(blank[U], label[U]));
+  return true;
 }
 
-struct Total {
-  double nll = INFINITY;
-  double entropy = 0;
-  PathCount count = kNoPath;
-};
-
-// Sums the two final states of the last frame.
-template <class T>
-Total total(const CtcFrame<T>& last, int64_t U, double log_scale, double offset, bool entropy) {
-  // an empty transcript has no last label, and what stands before the label arrays is a zero cell
-  const double m[2] = {last.blank_m[U], last.label_m[U - 1]};
-  if (m[0] == 0 && m[1] == 0) return {};
-  const double e[2] = {double(last.blank_e[U]), double(last.label_e[U - 1])};
-  const double top = std::max(m[0] > 0 ? e[0] : -INFINITY, m[1] > 0 ? e[1] : -INFINITY);
-  double mass = 0, moment = 0;
-  for (int i = 0; i < 2; ++i) {
-    if (m[i] == 0) continue;
-    const double f = std::exp2(e[i] - top);
-    mass += f * m[i];
-    const double r = entropy ? (i == 0 ? last.blank_r[U] : last.label_r[U - 1]) : 0;
-    moment += f * (r + m[i] * (top - e[i]) * kLn2);
-  }
-  Total result;
-  result.count = kManyPaths;
-  result.nll = -(log_scale + top * kLn2 + std::log(mass));
-  if (entropy) result.entropy = std::max(0.0, moment / mass + std::log(mass) + offset);
-  return result;
-}
-
-// Names the first score of frame t that may not be used.
-template <class T>
-void report_bad(const Trellis<T>& trellis, int64_t t, int64_t* bad_frame, int64_t* bad_symbol) {
-  const T* row = trellis.row(t);
-  for (const int32_t symbol : trellis.symbols()) {
-    if (!(row[symbol] <= T(kScoreLimit))) {
+// Finds the first score of an utterance that may not be used.
+template <class Row>
+void report_bad(const CtcBatch<Row>& batch, int64_t n, const CtcTrellis<Computed<Row>>& trellis, int64_t* bad_frame,
+                int64_t* bad_symbol) {
+  std::vector<Computed<Row>> scores(batch.num_symbols);
+  const double limit = batch.softmax ? std::numeric_limits<double>::max() : kScoreLimit;
+  const int64_t num_read = batch.softmax ? batch.num_symbols : trellis.num_labels() + 1;
+  for (int64_t t = 0; t < trellis.num_frames(); ++t) {
+    softmax_loops<Row>().read(batch.num_symbols, row_at(batch, n, t), scores.data());
+    for (int64_t i = 0; i < num_read; ++i) {
+      const int64_t symbol = batch.softmax ? i : trellis.symbols()[i];
+      if (scores[symbol] <= limit) continue;
       *bad_frame = t;
       *bad_symbol = symbol;
       return;
@@ -146,133 +84,158 @@ void report_bad(const Trellis<T>& trellis, int64_t t, int64_t* bad_frame, int64_
   }
 }
 
-// One utterance; `cells` holds every frame (saved) or two frames that take turns.
-template <class T, bool kEntropy>
-Total forward_utterance(Trellis<T>& trellis, T* cells, bool saved, int64_t* bad_frame, int64_t* bad_symbol) {
-  const CtcLoops<T>& run = kEntropy ? loops<T>().ctc_entropy : loops<T>().ctc;
-  const int64_t width = trellis.width();
-  const int64_t frame_size = CtcFrame<T>::frame_size(width, kEntropy);
-  std::vector<T> start(frame_size);
-  CtcFrame<T> last = CtcFrame<T>::at(start.data(), width);
-  clear(last, width, kEntropy);
-  set_cell(last.blank_m, last.blank_e, kEntropy ? last.blank_r : nullptr, 0, cell_one<T>());
-  Reference<T> reference{0, T(0)};
-  double log_scale = 0, offset = 0;
-  for (int64_t t = 0; t < trellis.num_frames(); ++t) {
-    if (!trellis.read(t)) {
-      report_bad(trellis, t, bad_frame, bad_symbol);
-      return {};
-    }
-    log_scale += trellis.split() + reference.base * kLn2;
-    offset += reference.offset;
-    const CtcFrame<T> next = CtcFrame<T>::at(cells + (saved ? t : t % 2) * frame_size, width);
-    run.forward(width, last, trellis.blank(), trellis.labels(), trellis.skip(), reference, next);
-    reference = run.reference(width, next);
-    last = next;
-  }
-  Total result = total<T>(last, trellis.num_labels(), log_scale, offset, kEntropy);
-  if (kEntropy && result.count == kManyPaths && result.entropy < small_entropy(trellis.num_frames())) {
-    result.count = count_paths(trellis);
-    if (result.count == kOnePath) result.entropy = 0;
-  }
-  return result;
+// The blocks of frames of all utterances: utterance and first frame.
+std::vector<std::pair<int64_t, int64_t>> blocks_of(int64_t first, int64_t last, const int64_t* num_frames) {
+  std::vector<std::pair<int64_t, int64_t>> blocks;
+  for (int64_t n = first; n < last; ++n)
+    for (int64_t t = 0; t < num_frames[n]; t += kBlock) blocks.emplace_back(n, t);
+  return blocks;
 }
 
-// Posteriors of one frame into its row of the gradient. They are made to sum to one over the frame, and the
-// surprisals are centred on the frame's own mean: every path passes exactly one state of the frame.
-template <class T>
-void write_gradient(const Trellis<T>& trellis, const FrameSums<T>& sums, double grad_nll, double grad_entropy,
-                    const T* p, const T* q, T* row) {
-  const double mass = double(sums.blank_p) + double(sums.label_p);
-  if (!(mass > 0)) return;
-  const double mean = (double(sums.blank_q) + double(sums.label_q)) / mass;
-  const T by_q = T(grad_entropy / mass);
-  const T by_p = T(-(grad_nll + grad_entropy * mean) / mass);
-  const int32_t* symbols = trellis.symbols().data();
-  const int64_t U = trellis.num_labels();
-  for (int64_t i = 0; i < U; ++i) row[symbols[i]] += by_q * q[i] + by_p * p[i];
-  row[symbols[U]] += by_q * sums.blank_q + by_p * sums.blank_p;
+// Utterances first ... last, side by side, each on up to two threads.
+template <class Row>
+void run_forward(const CtcBatch<Row>& batch, int64_t first, int64_t last, int num_threads,
+                 const int64_t* posterior_offsets, Computed<Row>* posteriors, double* nll, double* entropy,
+                 uint8_t* path_count, int64_t* bad_frame, int64_t* bad_symbol) {
+  const bool gradient = posteriors != nullptr;
+  Arena count;
+  for (int64_t n = first; n < last; ++n) trellis_of(batch, n, gradient, count);
+  const Scratch scratch(count.used());
+  Arena arena(scratch.begin());
+  std::vector<CtcTrellis<Computed<Row>>> trellises;
+  for (int64_t n = first; n < last; ++n) trellises.push_back(trellis_of(batch, n, gradient, arena));
+  const auto saved = [&](int64_t n) { return gradient ? posteriors + posterior_offsets[n] : nullptr; };
+
+  const auto blocks = blocks_of(first, last, batch.input_lengths);
+  std::vector<uint8_t> good(blocks.size());
+  parallel_for(static_cast<int64_t>(blocks.size()), num_threads, [&](int64_t i) {
+    const auto [n, t] = blocks[i];
+    const int64_t end = std::min(t + kBlock, batch.input_lengths[n]);
+    good[i] = read_frames(batch, n, t, end, trellises[n - first], saved(n));
+  });
+  std::fill(bad_frame + first, bad_frame + last, -1);
+  std::fill(bad_symbol + first, bad_symbol + last, -1);
+  for (size_t i = 0; i < blocks.size(); ++i) {
+    const int64_t n = blocks[i].first;
+    if (!good[i] && bad_frame[n] < 0) report_bad(batch, n, trellises[n - first], &bad_frame[n], &bad_symbol[n]);
+  }
+
+  for (auto& trellis : trellises) trellis.weigh_blanks();
+  for (int second = 0; second < 2; ++second) {
+    parallel_for(2 * (last - first), num_threads, [&](int64_t i) {
+      const int64_t n = first + i / 2;
+      if (bad_frame[n] >= 0) return;
+      CtcTrellis<Computed<Row>>& trellis = trellises[i / 2];
+      if (i % 2 == 0)
+        trellis.forward(second != 0, saved(n), posteriors_per_frame(batch, n));
+      else if (gradient)
+        trellis.backward(second != 0, saved(n), posteriors_per_frame(batch, n));
+    });
+  }
+  for (int64_t n = first; n < last; ++n) {
+    if (bad_frame[n] >= 0) continue;
+    const CtcTotal total = trellises[n - first].total();
+    nll[n] = total.nll;
+    entropy[n] = total.entropy;
+    path_count[n] = total.count;
+  }
 }
 
-template <class T, bool kEntropy>
-void backward_utterance(Trellis<T>& trellis, const T* cells, double grad_nll, double grad_entropy, int64_t num_symbols,
-                        T* grad) {
-  const CtcLoops<T>& run = kEntropy ? loops<T>().ctc_entropy : loops<T>().ctc;
-  const int64_t width = trellis.width(), U = trellis.num_labels();
-  const int64_t frame_size = CtcFrame<T>::frame_size(width, kEntropy);
-  const int64_t long_width = width + kLanes;  // zero cells after the last state
-  std::vector<T> memory(2 * frame_size + CtcFrame<T>::frame_size(long_width, kEntropy)), p(width), q(width, T(0));
-  std::vector<Int<T>> scratch(2 * width);
-  CtcFrame<T> now = CtcFrame<T>::at(memory.data(), width);
-  CtcFrame<T> other = CtcFrame<T>::at(memory.data() + frame_size, width);
-  const CtcFrame<T> emitted = CtcFrame<T>::at(memory.data() + 2 * frame_size, long_width);
-  clear(now, width, kEntropy);
-  clear(emitted, long_width, kEntropy);
-  set_cell(now.blank_m, now.blank_e, kEntropy ? now.blank_r : nullptr, U, cell_one<T>());
-  if (U > 0) set_cell(now.label_m, now.label_e, kEntropy ? now.label_r : nullptr, U - 1, cell_one<T>());
-  for (int64_t t = trellis.num_frames() - 1; t >= 0; --t) {
-    T* row = grad + t * num_symbols;
-    std::fill(row, row + num_symbols, T(0));
-    const CtcFrame<T> forward = CtcFrame<T>::at(const_cast<T*>(cells) + t * frame_size, width);
-    const FrameSums<T> sums = run.products(width, forward, now, scratch.data(), p.data(), q.data());
-    write_gradient(trellis, sums, grad_nll, grad_entropy, p.data(), q.data(), row);
-    if (t == 0) break;
-    trellis.read(t);
-    trellis.split();
-    const Reference<T> reference = run.reference(width, now);
-    run.backward(width, now, trellis.blank(), trellis.labels(), trellis.skip(), reference, emitted, other);
-    std::swap(now, other);
+// Writes the gradient of one frame. `values` has room for a number per label and blank.
+template <class Row>
+void write_row(const CtcBatch<Row>& batch, int64_t n, int64_t t, const Computed<Row>* saved, Computed<Row> by_nll,
+               Computed<Row> by_entropy, Computed<Row>* values, Computed<Row>* row) {
+  using T = Computed<Row>;
+  const int64_t U = batch.target_lengths[n];
+  const T *p = saved, *q = saved + U + 1;
+  const int64_t* symbols = batch.targets + batch.target_offsets[n];
+  if (batch.softmax && by_nll != 0) {
+    const T* z = saved + posteriors_per_frame(batch, n) - 2;
+    softmax_loops<Row>().softmax(batch.num_symbols, row_at(batch, n, t), z[0], by_nll * z[1], row);
+  } else {
+    std::fill(row, row + batch.num_symbols, T(0));
+  }
+  if (batch.entropy)
+    for (int64_t i = 0; i <= U; ++i) values[i] = by_entropy * q[i] - by_nll * p[i];
+  else
+    for (int64_t i = 0; i <= U; ++i) values[i] = -by_nll * p[i];
+  for (int64_t i = 0; i < U; ++i) row[symbols[i]] += values[i];
+  row[batch.blank] += values[U];
+}
+
+// The gradient of frames begin ... end of utterance n.
+template <class Row>
+void write_rows(const CtcBatch<Row>& batch, int64_t n, int64_t begin, int64_t end, const Computed<Row>* saved,
+                double grad_nll, double grad_entropy, Row* grad) {
+  using T = Computed<Row>;
+  const int64_t C = batch.num_symbols, stride = posteriors_per_frame(batch, n);
+  std::vector<T> values(batch.target_lengths[n] + 1);
+  [[maybe_unused]] std::vector<T> computed;
+  if constexpr (!std::is_same_v<Row, T>) computed.resize(C);
+  for (int64_t t = begin; t < end; ++t) {
+    T* row;
+    if constexpr (std::is_same_v<Row, T>)
+      row = grad + t * C;
+    else
+      row = computed.data();
+    write_row(batch, n, t, saved + t * stride, static_cast<T>(grad_nll), static_cast<T>(grad_entropy), values.data(),
+              row);
+    if constexpr (!std::is_same_v<Row, T>) softmax_loops<Row>().write(C, row, grad + t * C);
   }
 }
 
 }  // namespace
 
-int64_t ctc_workspace(int64_t num_utterances, const int64_t* input_lengths, const int64_t* target_lengths, bool entropy,
-                      int64_t* cell_offsets) {
+template <class Row>
+int64_t ctc_workspace(const CtcBatch<Row>& batch, int64_t* posterior_offsets) {
   int64_t total = 0;
-  for (int64_t n = 0; n < num_utterances; ++n) {
-    cell_offsets[n] = total;
-    total += input_lengths[n] * CtcFrame<float>::frame_size(CtcFrame<float>::width(target_lengths[n]), entropy);
+  for (int64_t n = 0; n < batch.num_utterances; ++n) {
+    posterior_offsets[n] = total;
+    total += batch.input_lengths[n] * posteriors_per_frame(batch, n);
   }
   return total;
 }
 
-template <class T>
-void ctc_forward(const CtcBatch<T>& batch, T* cells, double* nll, double* entropy, uint8_t* path_count,
-                 int64_t* bad_frame, int64_t* bad_symbol) {
-  parallel_for(batch.num_utterances, batch.num_threads, [&](int64_t n) {
-    bad_frame[n] = bad_symbol[n] = -1;
-    Trellis<T> trellis(batch, n);
-    std::vector<T> pair;
-    if (cells == nullptr) pair.resize(2 * CtcFrame<T>::frame_size(trellis.width(), entropy != nullptr));
-    T* memory = cells == nullptr ? pair.data() : cells + batch.cell_offsets[n];
-    const auto sweep = entropy != nullptr ? forward_utterance<T, true> : forward_utterance<T, false>;
-    const Total result = sweep(trellis, memory, cells != nullptr, &bad_frame[n], &bad_symbol[n]);
-    nll[n] = result.nll;
-    if (entropy != nullptr) entropy[n] = result.entropy;
-    path_count[n] = result.count;
+template <class Row>
+void ctc_forward(const CtcBatch<Row>& batch, const int64_t* posterior_offsets, Computed<Row>* posteriors, double* nll,
+                 double* entropy, uint8_t* path_count, int64_t* bad_frame, int64_t* bad_symbol) {
+  const int64_t N = batch.num_utterances;
+  const auto run = [&](int64_t first, int64_t last, int num_threads) {
+    run_forward(batch, first, last, num_threads, posterior_offsets, posteriors, nll, entropy, path_count, bad_frame,
+                bad_symbol);
+  };
+  if (N < batch.num_threads)
+    run(0, N, batch.num_threads);
+  else
+    parallel_for(N, batch.num_threads, [&](int64_t n) { run(n, n + 1, 1); });
+}
+
+template <class Row>
+void ctc_backward(const CtcBatch<Row>& batch, const int64_t* posterior_offsets, const Computed<Row>* posteriors,
+                  const uint8_t* path_count, const double* grad_nll, const double* grad_entropy, Row* grad) {
+  const int64_t N = batch.num_utterances, T = batch.num_frames, C = batch.num_symbols;
+  advise_huge_pages(grad, static_cast<size_t>(N * T * C) * sizeof(Row));
+  const int64_t blocks = (T + kBlock - 1) / kBlock;
+  parallel_for(N * blocks, batch.num_threads, [&](int64_t i) {
+    const int64_t n = i / blocks, begin = i % blocks * kBlock, end = std::min(begin + kBlock, T);
+    const int64_t used = path_count[n] == kNoPath ? begin : std::clamp(batch.input_lengths[n], begin, end);
+    Row* rows = grad + n * T * C;
+    write_rows(batch, n, begin, used, posteriors + posterior_offsets[n], grad_nll[n],
+               path_count[n] == kManyPaths ? grad_entropy[n] : 0.0, rows);
+    std::fill(rows + used * C, rows + end * C, Row{});
   });
 }
 
-template <class T>
-void ctc_backward(const CtcBatch<T>& batch, const T* cells, const uint8_t* path_count, const double* grad_nll,
-                  const double* grad_entropy, int64_t max_frames, int64_t num_symbols, T* grad) {
-  advise_huge_pages(grad, batch.num_utterances * max_frames * num_symbols * sizeof(T));
-  parallel_for(batch.num_utterances, batch.num_threads, [&](int64_t n) {
-    T* rows = grad + n * max_frames * num_symbols;
-    const int64_t used = path_count[n] == kNoPath ? 0 : batch.input_lengths[n];
-    std::fill(rows + used * num_symbols, rows + max_frames * num_symbols, T(0));
-    if (used == 0) return;
-    Trellis<T> trellis(batch, n);
-    const double by_entropy = grad_entropy != nullptr && path_count[n] == kManyPaths ? grad_entropy[n] : 0.0;
-    const auto sweep = grad_entropy != nullptr ? backward_utterance<T, true> : backward_utterance<T, false>;
-    sweep(trellis, cells + batch.cell_offsets[n], grad_nll[n], by_entropy, num_symbols, rows);
-  });
-}
-
-template void ctc_forward(const CtcBatch<float>&, float*, double*, double*, uint8_t*, int64_t*, int64_t*);
-template void ctc_forward(const CtcBatch<double>&, double*, double*, double*, uint8_t*, int64_t*, int64_t*);
-template void ctc_backward(const CtcBatch<float>&, const float*, const uint8_t*, const double*, const double*, int64_t, int64_t, float*);
-template void ctc_backward(const CtcBatch<double>&, const double*, const uint8_t*, const double*, const double*, int64_t, int64_t, double*);
+#define WFST_INSTANTIATE(Row)                                                                                          \
+  template int64_t ctc_workspace(const CtcBatch<Row>&, int64_t*);                                                      \
+  template void ctc_forward(const CtcBatch<Row>&, const int64_t*, Computed<Row>*, double*, double*, uint8_t*, int64_t*, \
+                            int64_t*);                                                                                 \
+  template void ctc_backward(const CtcBatch<Row>&, const int64_t*, const Computed<Row>*, const uint8_t*, const double*, \
+                             const double*, Row*)
+WFST_INSTANTIATE(float);
+WFST_INSTANTIATE(double);
+WFST_INSTANTIATE(Float16);
+WFST_INSTANTIATE(BFloat16);
+#undef WFST_INSTANTIATE
 
 }  // namespace wfst_entropy

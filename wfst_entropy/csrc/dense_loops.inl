@@ -80,11 +80,9 @@ WFST_INLINE PackCell<T> merge_rows(int64_t num_slots, CellFrame<T> from, const i
 template <class T, bool kEntropy>
 WFST_INLINE PackCell<T> emit_rows(const PackCell<T>& c, const RowEmissions<T>& emissions, int64_t i) {
   using V = typename Pack<T>::Real;
-  const V x = gather_from<T>(emissions.x, emissions.symbols + i), shift = splat<V>(emissions.shift);
-  const auto used = x >= T(-kScoreLimit);
-  const V used_x = used ? x : shift;
-  const auto w = emissions.far ? split_far_weight(used_x, shift) : split_weight(used_x, shift);
-  return times<T, kEntropy>(c, used ? w.m : V{}, w.e - emissions.base, w.ln + emissions.offset);
+  const V x = gather_from<T>(emissions.x, emissions.symbols + i);
+  const auto w = masked_weight(x, splat<V>(emissions.shift), emissions.far);
+  return times<T, kEntropy>(c, w.m, w.e - emissions.base, w.ln + emissions.offset);
 }
 
 // Merges rows chunk by chunk; finish(cells, i) is applied to the weighted rows.

@@ -98,12 +98,27 @@ const SoftmaxLoops<Row>& softmax_loops() {
   return tables[current().load(std::memory_order_relaxed)];
 }
 
+template <class Row>
+const CtcRowLoops<Row>& ctc_row_loops() {
+#ifdef WFST_MULTIVERSION
+  static const CtcRowLoops<Row> tables[kNumSets] = {portable::ctc_row_table<Row>(), avx2::ctc_row_table<Row>(),
+                                                    avx512::ctc_row_table<Row>()};
+#else
+  static const CtcRowLoops<Row> tables[1] = {portable::ctc_row_table<Row>()};
+#endif
+  return tables[current().load(std::memory_order_relaxed)];
+}
+
 template const Loops<float>& loops<float>();
 template const Loops<double>& loops<double>();
 template const SoftmaxLoops<float>& softmax_loops<float>();
 template const SoftmaxLoops<double>& softmax_loops<double>();
 template const SoftmaxLoops<Float16>& softmax_loops<Float16>();
 template const SoftmaxLoops<BFloat16>& softmax_loops<BFloat16>();
+template const CtcRowLoops<float>& ctc_row_loops<float>();
+template const CtcRowLoops<double>& ctc_row_loops<double>();
+template const CtcRowLoops<Float16>& ctc_row_loops<Float16>();
+template const CtcRowLoops<BFloat16>& ctc_row_loops<BFloat16>();
 
 const char* instruction_set() { return kNames[current()]; }
 

@@ -140,7 +140,8 @@ WFST_INLINE void run_softmax(int64_t n, const Row* row, Computed<Row> max, Compu
   const T lowest = T(-__builtin_inf());
   const V shifts = splat<V>(max == lowest ? T(0) : max);
   int64_t i = 0;
-  for (; i + step <= n; i += step) put(i, step, V(scale * exp_not_positive(V(RowIo<Row>::load_from(row + i) - shifts))));
+  for (; i + step <= n; i += step)
+    put(i, step, V(scale * exp_not_positive(V(RowIo<Row>::load_from(row + i) - shifts))));
   if (i < n) put(i, n - i, V(scale * exp_not_positive(V(load_part(row + i, n - i, lowest) - shifts))));
 }
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-import wfst_entropy._native as _native
-from wfst_entropy.algorithms.kernel_gradient import bad_score, differentiable_once
+from wfst_entropy._native import ctc as ctc_kernels
 from wfst_entropy.losses.alignment import (
     KINDS,
     REDUCTIONS,
@@ -18,7 +15,8 @@ from wfst_entropy.losses.alignment import (
     reduce_loss,
 )
 from wfst_entropy.losses.ctc_batch import CtcBatch, checked_ctc_batch
-from wfst_entropy.losses.ctc_recursion import ctc_recursion
+from wfst_entropy.losses.ctc_kernel import kernel_alignment
+from wfst_entropy.losses.ctc_recursion import ctc_recursion, log_softmax
 from wfst_entropy.semirings import ConditionalEntropySemiring
 
 
@@ -29,6 +27,8 @@ def ctc_alignment(
     target_lengths: Tensor | list[int],
     blank: int = 0,
     kind: str = "conditional",
+    *,
+    fused_log_softmax: bool = False,
 ) -> Alignment:
     r"""Computes the CTC likelihood of each transcript and the entropy of its alignments.
 
@@ -45,9 +45,9 @@ def ctc_alignment(
     ``_native.disabled()``, vectorised torch computes in float64 and can be differentiated twice.
 
     Args:
-        log_probs: (N, T, C) scores in nats, float32 or float64 (half precision is computed, and
-            returned, in float32). They need not be normalised; -inf and masks below -2**26 mean
-            "never".
+        log_probs: (N, T, C) scores in nats, of any floating dtype (half precision is computed, and
+            returned, in float32; its gradient is half again). They need not be normalised; -inf and
+            masks below -2**26 mean "never".
         targets: (N, U) padded, or (sum of target_lengths,) concatenated; integers other than blank.
         input_lengths: (N,) frames of each utterance.
         target_lengths: (N,) labels of each utterance. An empty transcript is the all-blank path.
@@ -55,6 +55,9 @@ def ctc_alignment(
         kind: the entropy wanted: ``"conditional"`` (:math:`H_c`), ``"raw"`` (the paper's
             :math:`-\sum_\pi e^{w(\pi)} w(\pi) = Z (H_c - \log Z)`), ``"per_frame"`` or
             ``"per_label"`` (:math:`H_c` divided by the length).
+        fused_log_softmax: whether ``log_probs`` are logits (name and meaning as in torchaudio's
+            transducer loss): :math:`x_{t,c}` is then their log-softmax over the symbols, in which
+            all symbols of a frame take part. Faster than a ``log_softmax`` before the call.
 
     Returns:
         ``nll``, ``entropy`` and ``valid``, each (N,), the first two in nats and in the dtype of the
@@ -78,7 +81,7 @@ def ctc_alignment(
     """
     check_choice("kind", kind, KINDS)
     batch = checked_ctc_batch(log_probs, targets, input_lengths, target_lengths, blank)
-    return _alignment(batch, kind)
+    return _alignment(batch, kind, fused_log_softmax=fused_log_softmax)
 
 
 def ctc_loss(
@@ -91,6 +94,8 @@ def ctc_loss(
     zero_infinity: bool = False,
     entropy_scale: float = 0.0,
     kind: str = "conditional",
+    *,
+    fused_log_softmax: bool = False,
 ) -> Tensor:
     r"""Computes the CTC loss with the entropy of the alignments as a regulariser.
 
@@ -110,6 +115,7 @@ def ctc_loss(
             gradient is 0 either way.
         entropy_scale: the weight of the entropy; 0 computes the likelihood alone.
         kind: see `ctc_alignment`.
+        fused_log_softmax: see `ctc_alignment`.
 
     Returns:
         A scalar, or (N,) for ``reduction="none"``.
@@ -125,7 +131,7 @@ def ctc_loss(
     check_choice("reduction", reduction, REDUCTIONS)
     batch = checked_ctc_batch(log_probs, targets, input_lengths, target_lengths, blank)
     return reduce_loss(
-        _alignment(batch, kind, entropy=entropy_scale != 0),
+        _alignment(batch, kind, entropy=entropy_scale != 0, fused_log_softmax=fused_log_softmax),
         batch.targets.lengths,
         reduction=reduction,
         zero_infinity=zero_infinity,
@@ -142,6 +148,7 @@ class CTCLoss(torch.nn.Module):
         zero_infinity: whether an utterance without any alignment counts 0 instead of +inf.
         entropy_scale: the weight of the entropy; positive rewards it.
         kind: see `ctc_alignment`.
+        fused_log_softmax: see `ctc_alignment`.
 
     >>> loss = CTCLoss(reduction="sum", entropy_scale=0.1)
     >>> loss(torch.zeros(1, 2, 3), torch.tensor([[1]]), [2], [1])   # three paths of weight 1
@@ -155,6 +162,8 @@ class CTCLoss(torch.nn.Module):
         zero_infinity: bool = False,
         entropy_scale: float = 0.0,
         kind: str = "conditional",
+        *,
+        fused_log_softmax: bool = False,
     ) -> None:
         super().__init__()
         check_choice("kind", kind, KINDS)
@@ -164,6 +173,7 @@ class CTCLoss(torch.nn.Module):
         self.zero_infinity = zero_infinity
         self.entropy_scale = entropy_scale
         self.kind = kind
+        self.fused_log_softmax = fused_log_softmax
 
     def forward(
         self,
@@ -183,6 +193,7 @@ class CTCLoss(torch.nn.Module):
             zero_infinity=self.zero_infinity,
             entropy_scale=self.entropy_scale,
             kind=self.kind,
+            fused_log_softmax=self.fused_log_softmax,
         )
 
     def extra_repr(self) -> str:
@@ -190,69 +201,29 @@ class CTCLoss(torch.nn.Module):
         return (
             f"blank={self.blank}, reduction={self.reduction!r}, "
             f"zero_infinity={self.zero_infinity}, entropy_scale={self.entropy_scale}, "
-            f"kind={self.kind!r}"
+            f"kind={self.kind!r}, fused_log_softmax={self.fused_log_softmax}"
         )
 
 
-def _alignment(batch: CtcBatch, kind: str, entropy: bool = True) -> Alignment:
-    scores = batch.log_probs
-    if scores.dtype not in (torch.float32, torch.float64):
-        scores = scores.float()
-    if _native.can_run(scores):
-        save = torch.is_grad_enabled() and scores.requires_grad
-        labels = (*batch.targets, batch.input_lengths, batch.blank)
-        nll, conditional, path_count = _NativeCtc.apply(scores, *labels, entropy, save)
+def _alignment(
+    batch: CtcBatch, kind: str, *, entropy: bool = True, fused_log_softmax: bool
+) -> Alignment:
+    if ctc_kernels.can_run(batch.log_probs):
+        nll, conditional, path_count = kernel_alignment(
+            batch, entropy=entropy, fused_log_softmax=fused_log_softmax
+        )
         valid = path_count > 0
     else:
-        precise = scores if scores.device.type == "mps" else scores.double()  # mps has no float64
-        mass, conditional = ctc_recursion(batch, precise, ConditionalEntropySemiring())
-        nll, conditional = -mass.to(scores.dtype), conditional.to(scores.dtype)
+        scores = batch.log_probs
+        dtype = scores.dtype if scores.dtype == torch.float64 else torch.float32
+        precise = torch.float32 if scores.device.type == "mps" else torch.float64  # it has none
+        scores = scores.to(precise)
+        if fused_log_softmax:
+            scores = log_softmax(batch, scores)
+        mass, conditional = ctc_recursion(batch, scores, ConditionalEntropySemiring())
+        nll, conditional = -mass.to(dtype), conditional.to(dtype)
         valid = nll.detach() < torch.inf
     if not entropy:
         return Alignment(nll, conditional, valid)
     lengths = (batch.input_lengths, batch.targets.lengths)
     return Alignment(nll, entropy_of_kind(kind, nll, conditional, *lengths), valid)
-
-
-class _NativeCtc(torch.autograd.Function):
-    """The C++ engine: the backward call writes the gradient of both outputs into one buffer."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        log_probs: Tensor,
-        targets: Tensor,
-        target_offsets: Tensor,
-        target_lengths: Tensor,
-        input_lengths: Tensor,
-        blank: int,
-        entropy: bool,
-        save: bool,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        labels = (targets, target_offsets, input_lengths, target_lengths)
-        batch = _native.CtcBatch(log_probs, *labels, blank)
-        out = _native.ctc_forward(batch, entropy=entropy, save=save)
-        for n in (out.bad_frame >= 0).nonzero().flatten().tolist()[:1]:
-            t, c = int(out.bad_frame[n]), int(out.bad_symbol[n])
-            raise bad_score("log_probs", n, t, c, float(log_probs[n, t, c]))
-        ctx.save_for_backward(log_probs, *labels, out.cells, out.cell_offsets, out.path_count)
-        ctx.blank, ctx.entropy = blank, entropy
-        ctx.mark_non_differentiable(out.path_count)
-        ctx.set_materialize_grads(False)
-        return out.nll.to(log_probs.dtype), out.entropy.to(log_probs.dtype), out.path_count
-
-    @staticmethod
-    def backward(
-        ctx: Any, grad_nll: Tensor | None, grad_entropy: Tensor | None, _: None
-    ) -> tuple[Tensor | None, ...]:
-        log_probs, targets, offsets, frames, counts, *saved = ctx.saved_tensors
-        cells, cell_offsets, path_count = saved
-        batch = _native.CtcBatch(log_probs, targets, offsets, frames, counts, ctx.blank)
-        zeros = torch.zeros(path_count.shape, dtype=torch.float64)
-        by_nll = zeros if grad_nll is None else grad_nll.double()
-        by_entropy = (
-            (zeros if grad_entropy is None else grad_entropy.double()) if ctx.entropy else None
-        )
-        grad = _native.ctc_backward(batch, cells, cell_offsets, path_count, by_nll, by_entropy)
-        grad = differentiable_once(grad, log_probs, grad_nll, grad_entropy)
-        return grad, None, None, None, None, None, None, None

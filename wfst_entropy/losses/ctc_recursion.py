@@ -113,6 +113,24 @@ def sum_over_states(weights: Value, skips: Tensor, last: Tensor, semiring: Semir
     return semiring.sum(ends, 1)
 
 
+def log_softmax(batch: CtcBatch, logits: Tensor, name: str = "log_probs") -> Tensor:
+    """The log-softmax over the symbols of all frames that may be read, and 0 elsewhere.
+
+    A frame whose logits are all -inf keeps them: it has no mass, rather than no number.
+
+    Raises:
+        FsaValueError: for a NaN or +inf; ``name`` stands for the logits.
+    """
+    inside = torch.arange(logits.shape[1]) < batch.input_lengths[:, None]
+    logits = logits.masked_fill(~inside.to(logits.device)[:, :, None], 0.0)
+    refused = ~(logits.detach() < torch.inf)
+    for n, t, c in refused.nonzero()[:1].tolist():
+        raise bad_score(name, n, t, c, float(logits[n, t, c]))
+    empty = (logits.detach() == -torch.inf).all(2, keepdim=True)
+    log_sums = logits.masked_fill(empty, 0.0).logsumexp(2, keepdim=True)
+    return logits - log_sums
+
+
 def _frames(weights: Value) -> Iterable[Value]:
     """The weights of each frame; by unbind, as the gradients of T slices would cost O(T^2)."""
     if isinstance(weights, tuple):

@@ -18,14 +18,19 @@ from wfst_entropy.fsa import DenseFsaVec
 from wfst_entropy.losses import (
     ctc_alignment,
     ctc_semiring,
+    do_rnnt_pruning,
     fsa_alignment,
+    get_rnnt_prune_ranges,
     rnnt_alignment,
     rnnt_grid_alignment,
+    rnnt_grid_alignment_kl,
+    rnnt_loss_smoothed,
+    rnnt_pruned_alignment,
+    rnnt_pruned_alignment_kl,
     rnnt_semiring,
 )
 from wfst_entropy.semirings import (
     ConditionalEntropySemiring,
-    ConditionalKLSemiring,
     KBestTropicalSemiring,
     LogEntropySemiring,
     TropicalSemiring,
@@ -93,7 +98,7 @@ def test_grids_from_logits(engine, rnnt_type, dtype):
 
 def windows(size):
     """Ranges that move with the frames, as pruning makes them: from u = 0 to the last label."""
-    ranges = torch.zeros(4, 6, size, dtype=torch.int64)
+    ranges = torch.arange(size).repeat(4, 6, 1)
     for n, (frames, labels) in enumerate(zip(FRAMES, LABELS)):
         last = max(labels + 1 - size, 0)
         for t in range(frames):
@@ -104,28 +109,35 @@ def windows(size):
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("rnnt_type", TYPES)
-def test_pruned_grids_are_whole_ones_without_the_nodes_outside(rnnt_type, dtype):
+def test_pruned_grids(rnnt_type, dtype):
     torch.manual_seed(2)
     ranges = windows(3)
     pruned = torch.randn(4, 6, 3, 6, dtype=torch.float64).to(dtype).requires_grad_()
     lattice = rnnt_lattice(rnnt_graph(SYMBOLS, FRAMES, rnnt_type, ranges), pruned)
-
-    # the same scores in the whole grid, and no mass elsewhere
-    log_probs = pruned.log_softmax(3)
-    inside = ranges <= 4
-    place = ranges.clamp(max=4)
-    nothing = pruned.new_full((4, 6, 5), -torch.inf)
-    blank = torch.where(inside, log_probs[..., 0], -torch.inf)
-    labels = torch.cat([padded(), torch.zeros(4, 1, dtype=torch.int64)], 1)
-    symbol = labels[:, None].expand(-1, 6, -1).gather(2, place)
-    label = torch.where(inside, log_probs.gather(3, symbol[..., None])[..., 0], -torch.inf)
-    keep = torch.where(inside, place, 5)  # column 5 is thrown away
-    nothing = pruned.new_full((4, 6, 6), -torch.inf)
-    grids = [nothing.scatter(2, keep, x)[:, :, :5] for x in (blank, label)]
-    nll, entropy, _ = rnnt_grid_alignment(*grids, FRAMES, LABELS, rnnt_type=rnnt_type)
+    args = (ranges, padded(), FRAMES, LABELS)
+    out = rnnt_pruned_alignment(pruned, *args, rnnt_type=rnnt_type)
+    assert out.valid.sum() >= 2 and (out.entropy > 0).sum() >= 2
     of_graph = (-get_tot_scores(lattice), path_entropy(lattice))
-    assert (nll < torch.inf).sum() >= 2 and (entropy > 0).sum() >= 2
-    assert_same(of_graph, (nll, entropy), [pruned], EXACT[dtype])
+    assert_same(of_graph, out[:2], [pruned], EXACT[dtype])
+
+    teacher = torch.randn(4, 6, 3, 6, dtype=torch.float64).to(dtype)
+    wanted = rnnt_pruned_alignment_kl(pruned, teacher, *args, rnnt_type=rnnt_type).kl
+    found = path_kl(lattice, rnnt_lattice(lattice, teacher).scores)
+    torch.testing.assert_close(found, wanted, **EXACT[dtype])
+
+
+def test_ranges_chosen_by_the_pruning():
+    """The whole way: a simple joiner's posteriors, ranges, and the lattice they leave."""
+    torch.manual_seed(5)
+    am, lm = torch.randn(4, 6, 6), torch.randn(4, 5, 6)
+    args = (padded(), FRAMES, LABELS)
+    _, posteriors = rnnt_loss_smoothed(am, lm, *args, return_arc_posteriors=True)
+    ranges = get_rnnt_prune_ranges(posteriors, FRAMES, LABELS, 3)
+    logits = sum(do_rnnt_pruning(am, lm, ranges)).double()
+    lattice = rnnt_lattice(rnnt_graph(SYMBOLS, FRAMES, ranges=ranges), logits)
+    out = rnnt_pruned_alignment(logits, ranges, *args)
+    assert out.valid.all()
+    torch.testing.assert_close(-get_tot_scores(lattice), out.nll, rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize(
@@ -153,10 +165,8 @@ def test_divergence(rnnt_type):
     graph = rnnt_graph(SYMBOLS, FRAMES, rnnt_type)
     lattice = rnnt_grid_lattice(graph, *student)
     found = path_kl(lattice, rnnt_grid_lattice(graph, *teacher).scores)
-    scores = zip(student, teacher)
-    wanted = rnnt_semiring(
-        *scores, FRAMES, LABELS, semiring=ConditionalKLSemiring(), rnnt_type=rnnt_type
-    )[2]
+    options = {"rnnt_type": rnnt_type, "teacher_grad": True}
+    wanted = rnnt_grid_alignment_kl(student, teacher, FRAMES, LABELS, **options).kl
     torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-10)
     grads = [torch.autograd.grad(x.sum(), student + teacher) for x in (found, wanted)]
     for one, other in zip(*grads, strict=True):

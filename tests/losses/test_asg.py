@@ -14,6 +14,8 @@ from wfst_entropy.fsa.errors import FsaTypeError, FsaValueError
 from wfst_entropy.losses import ASGLoss, asg_alignment, asg_loss
 from wfst_entropy.topologies import asg_graph, asg_topo, pack_repeats
 
+INF = math.inf
+
 TARGETS = torch.tensor([[0, 1, 0], [2, 0, 0], [1, 2, 1], [0, 0, 0]])
 LENGTHS = ([5, 3, 2, 4], [3, 2, 3, 0])  # the third has more labels than frames, the last none
 
@@ -146,6 +148,11 @@ def test_graphs_of_a_batch_are_those_of_its_members():
         (lambda: asg_graph([[3]], torch.zeros(3, 3)), FsaValueError, r"lie in 0\.\.2"),
         (lambda: asg_topo(torch.zeros(3, 2)), FsaValueError, r"must be \(C, C\)"),
         (lambda: asg_topo([[0.0]]), FsaTypeError, "got list"),
+        (
+            lambda: asg_topo(torch.tensor([[0.0, -INF], [math.nan, 0.0]])),
+            FsaValueError,
+            r"transitions\[1, 0\] is nan",
+        ),
         (lambda: pack_repeats([[1]], []), FsaValueError, "at least one"),
         (lambda: pack_repeats([[], [8]], [8]), FsaValueError, "utterance 1 has the label 8"),
         (

@@ -193,6 +193,7 @@ def test_masks_are_no_mass_and_bad_scores_are_named():
         (lambda: rnnt_graph([[1]], [2], "monotonic"), "rnnt_type: must be one of 'regular'"),
         (lambda: rnnt_graph([[0]], [2]), "symbols: utterance 0, position 0"),
         (lambda: rnnt_graph([[1]], [2, 3]), r"num_frames: must have shape \(1,\)"),
+        (lambda: rnnt_graph([[1]], [2**40]), "num_frames: the grids have 2.2e"),
         (lambda: rnnt_graph([[1]], [-1]), r"num_frames\[0\] = -1"),
         (lambda: rnnt_graph([[1]], [2], ranges=torch.zeros(1, 1, 1).long()), "ranges: must have 2"),
         (lambda: rnnt_graph([[1]], [1], ranges=torch.tensor([[[0, 2]]])), "utterance 0, frame 0"),

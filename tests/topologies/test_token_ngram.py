@@ -112,6 +112,8 @@ def test_wrong_arguments_are_named():
         token_ngram([[1], [3]], 2)
     with pytest.raises(FsaValueError, match="order: must be an integer"):
         token_ngram([[1]], 2, 0)
+    with pytest.raises(FsaValueError, match="max_token: must be an integer"):
+        token_ngram([[]], 0)
     with pytest.raises(FsaValueError, match="more than 2\\*\\*28 arcs"):
         token_ngram([[1, 2, 3]], 2**27)
     with pytest.raises(FsaTypeError, match="symbols"):

@@ -290,8 +290,8 @@ class _Hypotheses:
 
 
 def _check_temperature(temperature: float) -> None:
-    if not (temperature > 0 and math.isfinite(temperature)):
-        raise FsaValueError(f"temperature: must be a positive number, got {temperature}")
+    if not isinstance(temperature, (int, float)) or not 0 < temperature < math.inf:
+        raise FsaValueError(f"temperature: must be a positive number, got {temperature!r}")
 
 
 def _reduced(losses: Tensor, reduction: str) -> Tensor:

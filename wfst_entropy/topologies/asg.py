@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from wfst_entropy.algorithms.intersect_dense import SCORE_LIMIT
 from wfst_entropy.fsa import Fsa, FsaTypeError, FsaValueError, RaggedShape, RaggedTensor
 from wfst_entropy.topologies.linear import Sequences, append_final, as_ragged_labels
 
@@ -28,7 +29,8 @@ def asg_topo(transitions: Tensor) -> Fsa:
       frame scores, from 0 on: label 0 is a token like others.
 
     Raises:
-      FsaTypeError, FsaValueError: `transitions` is not floating point or not square.
+      FsaTypeError, FsaValueError: `transitions` is not floating point, not square, or has NaN or a
+        number above 2**26.
 
     Source: Collobert, Puhrsch and Synnaeve 2016, "Wav2Letter: an end-to-end ConvNet-based speech
     recognition system", section 2.3 (the full-connect graph).
@@ -156,6 +158,11 @@ def _check_transitions(transitions: Any) -> Tensor:
         raise FsaValueError(
             f"transitions: must be (C, C), one score for each token after each, got "
             f"{tuple(transitions.shape)}."
+        )
+    for i, j in (~(transitions.detach() <= SCORE_LIMIT)).nonzero()[:1].tolist():
+        raise FsaValueError(
+            f"transitions[{i}, {j}] is {float(transitions[i, j])}; a log-weight must be a number "
+            "up to 2**26, or -inf."
         )
     if transitions.dtype in (torch.float32, torch.float64):
         return transitions

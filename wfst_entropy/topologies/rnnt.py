@@ -53,8 +53,8 @@ def rnnt_graph(
 
     Raises:
       FsaTypeError: symbols, frames or ranges that are not integers.
-      FsaValueError: a symbol below 1, another number of utterances, an unknown type, or ranges that
-        are not consecutive; the message names the place.
+      FsaValueError: a symbol below 1, another number of utterances, an unknown type, ranges that
+        are not consecutive (the message names the place), or 2**30 nodes.
 
     Source: Graves 2012, "Sequence transduction with recurrent neural networks", Figure 1; the types
     and the pruning: Kuang et al. 2022, "Pruned RNN-T for fast, memory-efficient ASR training" and
@@ -79,6 +79,12 @@ def rnnt_graph(
     frames = _check_frames(num_frames, labels.dim0).to(labels.device)
     lengths = labels.shape.row_splits(1).diff()
     layers = 2 if rnnt_type == "constrained" else 1
+    num_nodes = float((frames.double() * layers * (lengths + 1) + 2).sum())
+    if num_nodes >= 2**30:
+        raise FsaValueError(
+            f"num_frames: the grids have {num_nodes:.3g} nodes, and each up to two arcs, more than "
+            "int32 can count; pass fewer utterances at a time."
+        )
     nodes = _Nodes.of(lengths, frames, layers)
     inside = None if ranges is None else _InRange(ranges, frames)
     shape, table = _arcs(nodes, labels.values, labels.shape.row_splits(1), rnnt_type, inside)

@@ -40,8 +40,8 @@ def token_ngram(symbols: Sequences, max_token: int, order: int = 2) -> Fsa:
 
     Raises:
       FsaTypeError: symbols that are not integers.
-      FsaValueError: no transcripts, a symbol outside 1..max_token, an order below 1, or more than
-        2**28 arcs.
+      FsaValueError: no transcripts, a symbol outside 1..max_token, a `max_token` or order below 1,
+        or more than 2**28 arcs.
 
     Source: Witten and Bell 1991, "The zero-frequency problem"; in this form Chen and Goodman 1998,
     "An empirical study of smoothing techniques for language modeling", section 2.6.
@@ -53,8 +53,9 @@ def token_ngram(symbols: Sequences, max_token: int, order: int = 2) -> Fsa:
       >>> lm.scores[:3].exp()     # after the start: 1 twice out of two, and smoothing
       tensor([0.7917, 0.0833, 0.1250])
     """
-    if not isinstance(order, int) or order < 1:
-        raise FsaValueError(f"order: must be an integer of at least 1, got {order!r}.")
+    for name, value in (("max_token", max_token), ("order", order)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise FsaValueError(f"{name}: must be an integer of at least 1, got {value!r}.")
     labels = as_ragged_labels(symbols, "symbols", 1, "cpu")
     if labels.dim0 == 0:
         raise FsaValueError("symbols: there are no transcripts to estimate a model from.")

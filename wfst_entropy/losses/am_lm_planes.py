@@ -154,7 +154,8 @@ def _inside(size: int, lengths: Tensor) -> Tensor:
 def _log_mean_softmax(lm: Tensor, counted: Tensor) -> Tensor:
     """(N, 1, C), for each utterance the same: the log of the mean over the batch's positions."""
     share = counted.to(lm.dtype) / counted.sum().clamp(min=1)
-    mean = torch.einsum("nw,nwc->c", share, lm.softmax(2))
+    # not a product of matrices: backward, under autocast, that would be one of bfloat16
+    mean = (share[:, :, None] * lm.softmax(2)).sum((0, 1))
     return (mean + torch.finfo(lm.dtype).tiny).log().expand(lm.shape[0], 1, -1)
 
 

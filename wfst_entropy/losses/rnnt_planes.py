@@ -18,8 +18,8 @@ from wfst_entropy.losses.rnnt_batch import RnntBatch, RnntOptions
 def logit_planes(batch: RnntBatch, options: RnntOptions) -> tuple[Tensor, Tensor]:
     """The scores of blank (N, T, W) and of the next label (N, T, W - 1) at every node.
 
-    With ``begins`` the last node of a frame has a label too: both are (N, T, W). They are in float32
-    for logits in half precision, else in the dtype of the logits. What stands beyond an
+    With ``begins`` the last node of a frame has a label too: both are (N, T, W). They are in
+    float32 for logits in half precision, else in the dtype of the logits. What stands beyond an
     utterance's lengths is of no meaning.
 
     Raises:

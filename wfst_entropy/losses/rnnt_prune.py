@@ -26,17 +26,17 @@ def get_rnnt_prune_ranges(
     .. math:: \sum_{i < S} \gamma_{blank}(t, u + i) - \gamma_{label}(t, u - 1) ,
 
     the probability that an alignment is in the window when it leaves the frame, less that of
-    having come in over its lower edge. From the last frame on it is the last window. Then the
-    bounds are lowered where they must be, for them never to fall, to begin at 0, and to rise by at
-    most S - 1 a frame (1 if one frame takes one symbol): so some path survives, if the utterance
-    has frames enough.
+    having come in over its lower edge. From the last frame on it is the last window. Then
+    bounds are lowered to later, smaller ones, and raised ahead of a rise of more than S - 1 a frame
+    (1 if one frame takes one symbol), which no path could follow; the first is 0. So some path
+    survives, if the utterance has frames enough.
 
     Args:
         posteriors: from `rnnt_loss_smoothed` with ``return_arc_posteriors=True``.
         logit_lengths: (N,) frames.
         target_lengths: (N,) labels.
-        s_range: S, the number of positions kept for each frame; U + 1 if it is more. At least 2
-            for the regular lattice, 1 for the others.
+        s_range: S, the number of positions kept for each frame; U + 1 if it is more. At least 2,
+            or 1 for the modified lattice.
         rnnt_type: of the lattice that will be pruned.
 
     Returns:
@@ -61,7 +61,7 @@ def get_rnnt_prune_ranges(
     frames = as_lengths("logit_lengths", logit_lengths, n, num_frames, "frames of the posteriors")
     labels = as_lengths("target_lengths", target_lengths, n, width - 1, "labels of the posteriors")
     size = min(s_range, width)
-    least = min(2, width) if rnnt_type == "regular" else 1
+    least = 1 if rnnt_type == "modified" else min(2, width)
     if size < least:
         raise FsaValueError(
             f"s_range: must be at least {least} for {rnnt_type} transducers, or no path is left; "
@@ -73,7 +73,7 @@ def get_rnnt_prune_ranges(
 
 
 def window_ranges(kept: Tensor, frames: Tensor, labels: Tensor, size: int, step: int) -> Tensor:
-    """(N, T, S) the best window of every frame, lowered where a path could not follow.
+    """(N, T, S) the best window of every frame, moved where a path could not follow.
 
     Args:
         kept: (N, T, U + 2 - S) what each window is worth.
@@ -108,11 +108,11 @@ def _checked_posteriors(blank: Tensor, label: Tensor) -> tuple[int, int, int]:
 
 
 def _possible_bounds(begin: Tensor, step: int) -> Tensor:
-    """Lowers bounds (N, T) so that they begin at 0, never fall, and rise by at most ``step``."""
+    """Moves bounds (N, T) so that they begin at 0, never fall, and rise by at most ``step``."""
     if begin.shape[1] == 0:
         return begin
     ramp = step * torch.arange(begin.shape[1], device=begin.device)
-    # How far each bound is below the steepest possible: that must not fall either.
+    # How far each bound is below the steepest rise: that must not fall either.
     slack = ramp - _least_from_here_on(begin)
     return ramp - _least_from_here_on(slack).clamp(min=0)
 

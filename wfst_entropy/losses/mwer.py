@@ -60,7 +60,7 @@ def mwer_loss(
             is not positive, or the mean of an empty batch.
 
     Source: Prabhavalkar et al. 2018, "Minimum word error rate training for attention-based
-    sequence-to-sequence models", Eq. 3 and 4.
+    sequence-to-sequence models", the n-best approximation.
 
     >>> mwer_loss(torch.tensor([[0.75, 0.25]]).log(), torch.tensor([[0, 2]]))
     tensor(0.5000)

@@ -124,7 +124,7 @@ def pack_repeats(symbols: Sequence[Sequence[int]], repeat_labels: Sequence[int])
     Raises:
       FsaValueError: a transcript has one of `repeat_labels`, or there are none.
 
-    Source: Collobert, Puhrsch and Synnaeve 2016 (see `asg_topo`), section 2.3.
+    Source: Collobert, Puhrsch and Synnaeve 2016 (see `asg_topo`).
 
     Example:
       >>> pack_repeats([[3, 3, 1], [4, 4, 4, 4]], [8, 9])

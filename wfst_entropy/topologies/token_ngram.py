@@ -44,7 +44,7 @@ def token_ngram(symbols: Sequences, max_token: int, order: int = 2) -> Fsa:
         or more than 2**28 arcs.
 
     Source: Witten and Bell 1991, "The zero-frequency problem"; in this form Chen and Goodman 1998,
-    "An empirical study of smoothing techniques for language modeling", section 2.6.
+    "An empirical study of smoothing techniques for language modeling".
 
     Example:
       >>> lm = token_ngram([[1, 2], [1]], max_token=2)

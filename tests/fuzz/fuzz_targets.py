@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from fuzz_examine import examine
 from fuzz_formats import READERS
+from fuzz_losses import LOSSES
 from fuzz_values import call, fsas, ragged_shapes, ragged_tensors
 from hypothesis import strategies as st
 
@@ -18,7 +19,7 @@ import wfst_entropy.inspection
 import wfst_entropy.topologies
 from wfst_entropy.algorithms import decode, encode
 from wfst_entropy.fsa import DenseFsaVec, Fsa, FsaError, RaggedShape, RaggedTensor
-from wfst_entropy.losses import ctc_alignment, fsa_alignment, fsa_loss
+from wfst_entropy.losses import fsa_alignment, fsa_loss
 
 Target = Callable[[st.DataObject], None]
 
@@ -94,21 +95,6 @@ def make_dense(data: st.DataObject) -> None:
         assert part.shape[0] <= 3
 
 
-def ctc(data: st.DataObject) -> None:
-    n, t, c = 2, data.draw(st.integers(0, 5)), 4
-    scores = torch.randn(n, t, c).requires_grad_()
-    length = st.sampled_from([0, 1, 2, 5, -1, 2**40])
-    label = st.sampled_from([1, 2, 3, 0, 4, -1])
-    u = data.draw(st.integers(0, 3), label="U")
-    targets = data.draw(st.lists(label, min_size=n * u, max_size=n * u), label="targets")
-    lengths = [data.draw(st.lists(length, min_size=n, max_size=n)) for _ in range(2)]
-    try:
-        out = ctc_alignment(scores, torch.tensor(targets, dtype=torch.int64).view(n, u), *lengths)
-    except FsaError:
-        return
-    examine(out)
-
-
 def encoded(data: st.DataObject) -> None:
     """`decode` takes what another `encode` made, too."""
     one, other = (data.draw(fsas()) for _ in range(2))
@@ -144,9 +130,9 @@ TARGETS: dict[str, Target] = {
     "RaggedShape()": make_ragged,
     "DenseFsaVec()": make_dense,
     "algorithms.decode": encoded,
-    "losses.ctc_alignment": ctc,
-    "losses.fsa_alignment": by_signature(fsa_alignment),
-    "losses.fsa_loss": by_signature(fsa_loss),
+    **LOSSES,
+    "losses.fsa_alignment, anything": by_signature(fsa_alignment),
+    "losses.fsa_loss, anything": by_signature(fsa_loss),
     **dict(_exported()),
     **dict(_methods(RaggedTensor, ragged_tensors(), {"to", "requires_grad_"})),
     **dict(_methods(RaggedShape, ragged_shapes(), {"to", "nest"})),

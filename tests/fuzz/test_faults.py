@@ -36,6 +36,15 @@ from wfst_entropy.fsa.errors import (
     FsaValueError,
 )
 from wfst_entropy.inspection import check
+from wfst_entropy.losses import (
+    cr_ctc_loss,
+    ctc_alignment,
+    full_sum_distillation,
+    rnnt_alignment,
+    rnnt_loss_simple,
+    rnnt_loss_smoothed,
+    rnnt_occupancies,
+)
 
 LOOP = Fsa.from_str("0 0 0 0\n0 1 -1 0\n1")
 
@@ -162,3 +171,56 @@ def test_k2_files_with_any_byte_damaged(tmp_path):
 def test_a_table_of_indexes_is_refused():
     with pytest.raises(FsaValueError, match=r"exactly one, got shapes \(1,\) and \(2, 2\)"):
         index_select(torch.zeros(1), torch.tensor([[0, 0], [0, -1]]))
+
+
+def test_a_blank_that_is_no_integer():
+    scores, targets = torch.zeros(1, 3, 4), torch.tensor([[1, 2]])
+    for blank in (1.5, None, True, "0"):
+        with pytest.raises(FsaTypeError, match="blank: must be an integer, got"):
+            ctc_alignment(scores, targets, [3], [2], blank)
+        with pytest.raises(FsaTypeError, match="blank: must be an integer, got"):
+            rnnt_loss_simple(scores, scores, targets, [3], [2], blank)
+
+
+def test_lengths_that_are_none():
+    with pytest.raises(FsaTypeError, match="input_lengths: must be integers, one for each"):
+        ctc_alignment(torch.zeros(1, 3, 4), torch.tensor([[1, 2]]), None, [2])
+
+
+def test_batches_without_frames_can_be_differentiated():
+    with _native.disabled():
+        scores = torch.zeros(1, 0, 4).requires_grad_()
+        ctc_alignment(scores, torch.zeros(1, 0).long(), [0], [0]).nll.sum().backward()
+        logits = torch.zeros(1, 0, 1, 4).requires_grad_()
+        rnnt_alignment(logits, torch.zeros(1, 0).long(), [0], [0]).nll.sum().backward()
+        occupancies = rnnt_occupancies(logits, torch.zeros(1, 0).long(), [0], [0])
+    assert occupancies.shape == (1, 0, 1)
+
+
+def test_a_scale_of_zero_switches_an_infinite_consistency_off():
+    a, b = torch.zeros(2, 1, 3, 2).log_softmax(-1)
+    b[0, 0, 1] = -torch.inf  # which makes the divergence of that frame infinite
+    options = {"reduction": "sum", "consistency_scale": 0.0}
+    loss = cr_ctc_loss(a, b, torch.tensor([[1]]), [3], [1], **options)
+    assert loss.isfinite()
+
+
+def test_symbols_that_the_label_network_never_expects():
+    # float32 has no reciprocal of the floor of the mean distribution: gradients were NaN
+    am = torch.zeros(1, 40, 3).requires_grad_()
+    lm = torch.tensor([[[200.0, 0.0, 0.0], [200.0, 0.0, 0.0]]]).requires_grad_()
+    loss = rnnt_loss_smoothed(am, lm, torch.tensor([[1]]), [40], [1])
+    loss.backward()
+    assert am.grad.isfinite().all()
+    assert lm.grad.isfinite().all()
+    with _native.disabled():
+        again = rnnt_loss_smoothed(am.detach(), lm.detach(), torch.tensor([[1]]), [40], [1])
+    torch.testing.assert_close(loss.detach(), again)
+
+
+def test_likelihoods_that_are_no_numbers():
+    for wrong in (float("nan"), -float("inf")):
+        with pytest.raises(FsaValueError, match=r"teacher_nll: utterance 1 has -?(nan|inf)"):
+            full_sum_distillation(torch.zeros(2), torch.tensor([0.0, wrong]))
+    half = torch.tensor([300.0], dtype=torch.float16)
+    assert full_sum_distillation(half, 0 * half).item() == 90000  # beyond half precision

@@ -5,10 +5,13 @@ from __future__ import annotations
 import inspect
 
 import pytest
+from fuzz_losses import drawable
 from fuzz_targets import ELSEWHERE, ROOMS, TARGETS
 from fuzz_values import strategy_for
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+import wfst_entropy.losses
 
 
 @pytest.mark.slow
@@ -26,3 +29,10 @@ def test_arguments_of_every_operation_can_be_drawn(room):
         if inspect.isfunction(operation) and name not in ELSEWHERE:
             for parameter in inspect.signature(operation).parameters.values():
                 strategy_for(operation, parameter)  # a KeyError names what fuzz_values.py lacks
+
+
+def test_arguments_of_every_loss_can_be_drawn():
+    losses = [getattr(wfst_entropy.losses, name) for name in wfst_entropy.losses.__all__]
+    for loss in losses:
+        if inspect.isfunction(loss):
+            drawable(loss)  # a KeyError names what fuzz_losses.py lacks

@@ -72,7 +72,13 @@ def as_lengths(
         FsaTypeError: for numbers that are not integers.
         FsaValueError: for another shape, or a length that is negative or beyond ``longest``.
     """
-    tensor = torch.as_tensor(lengths)
+    try:
+        tensor = torch.as_tensor(lengths)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise FsaTypeError(
+            f"{name}: must be integers, one for each utterance, got {type(lengths).__name__} "
+            f"({error})"
+        ) from None
     if tensor.numel() and (tensor.is_floating_point() or tensor.dtype == torch.bool):
         raise FsaTypeError(f"{name}: must be integers, got {tensor.dtype}")
     if tuple(tensor.shape) != (num_utterances,):

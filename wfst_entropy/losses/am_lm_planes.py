@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 import wfst_entropy._native as _native
 from wfst_entropy.fsa.errors import FsaTypeError, FsaValueError
 from wfst_entropy.losses.alignment import as_lengths
-from wfst_entropy.losses.targets import Targets, checked_targets
+from wfst_entropy.losses.targets import Targets, check_blank, checked_targets
 
 # Below this, the products of exponentials that float32 has rounded to zero begin to matter.
 UNDERFLOW = 1e-30
@@ -63,8 +63,7 @@ def checked_am_lm(
             f"lm: must have shape ({n}, U + 1, {num_symbols}), to fit am {tuple(am.shape)}, got "
             f"{tuple(lm.shape)}"
         )
-    if not 0 <= blank < num_symbols:
-        raise FsaValueError(f"blank: must be a symbol in 0..{num_symbols - 1}, got {blank}")
+    check_blank(blank, num_symbols)
     frames = as_lengths(
         "logit_lengths", logit_lengths, n, num_frames, f"frames of am {tuple(am.shape)}"
     )
@@ -153,10 +152,13 @@ def _inside(size: int, lengths: Tensor) -> Tensor:
 
 def _log_mean_softmax(lm: Tensor, counted: Tensor) -> Tensor:
     """(N, 1, C), for each utterance the same: the log of the mean over the batch's positions."""
-    share = counted.to(lm.dtype) / counted.sum().clamp(min=1)
+    wide = lm if lm.device.type == "mps" else lm.double()  # float32 has no reciprocal of the floor
+    share = counted.to(wide.dtype) / counted.sum().clamp(min=1)
     # not a product of matrices: backward, under autocast, that would be one of bfloat16
-    mean = (share[:, :, None] * lm.softmax(2)).sum((0, 1))
-    return (mean + torch.finfo(lm.dtype).tiny).log().expand(lm.shape[0], 1, -1)
+    mean = (share[:, :, None] * wide.softmax(2)).sum((0, 1))
+    # The same floor whatever the dtype, so that all engines score a symbol never seen alike.
+    log_mean = (mean + torch.finfo(torch.float32).tiny).log().to(lm.dtype)
+    return log_mean.expand(lm.shape[0], 1, -1)
 
 
 def _exact_joint_scores(

@@ -138,8 +138,11 @@ def cr_ctc_loss(
     """
     batch = (targets, input_lengths, target_lengths, blank, reduction, zero_infinity)
     losses = [ctc_loss(view, *batch, entropy_scale, kind) for view in (log_probs_a, log_probs_b)]
+    likelihood = (losses[0] + losses[1]) / 2
+    if consistency_scale == 0:  # 0 * inf is no number
+        return likelihood
     consistency = ctc_consistency(log_probs_a, log_probs_b, *batch, level=level)
-    return (losses[0] + losses[1]) / 2 + consistency_scale * consistency
+    return likelihood + consistency_scale * consistency
 
 
 class CRCTCLoss(torch.nn.Module):

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from wfst_entropy.fsa.errors import FsaTypeError, FsaValueError
 from wfst_entropy.losses.alignment import as_lengths
-from wfst_entropy.losses.targets import Targets, checked_targets
+from wfst_entropy.losses.targets import Targets, check_blank, checked_targets
 
 
 class CtcBatch(NamedTuple):
@@ -42,8 +42,7 @@ def checked_ctc_batch(
             f"{name}: must be batch-first (N, T, C), got shape {tuple(log_probs.shape)}"
         )
     n, num_frames, num_symbols = log_probs.shape
-    if not 0 <= blank < num_symbols:
-        raise FsaValueError(f"blank: must be a symbol in 0..{num_symbols - 1}, got {blank}")
+    check_blank(blank, num_symbols)
     frames = f"frames of {name}, which is batch-first {tuple(log_probs.shape)}"
     frame_counts = as_lengths("input_lengths", input_lengths, n, num_frames, frames)
     labels = checked_targets(targets, target_lengths, n, blank, num_symbols)

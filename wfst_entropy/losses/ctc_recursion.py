@@ -83,7 +83,10 @@ def ctc_recursion(
     weights = _weights(batch, scores, semiring, symbols, used, names)
     skips = torch.zeros_like(symbols, dtype=torch.bool)
     skips[:, 3::2] = symbols[:, 3::2] != symbols[:, 1:-2:2]
-    return sum_over_states(weights, skips, 2 * batch.targets.lengths.to(device), semiring)
+    last = 2 * batch.targets.lengths.to(device)
+    total = sum_over_states(weights, skips, last, semiring)
+    # where there are no frames, the result still has the (empty) scores in its graph
+    return map_slots(lambda z, w: z + w[:, :0].sum(), total, weights)
 
 
 def sum_over_states(weights: Value, skips: Tensor, last: Tensor, semiring: Semiring) -> Value:

@@ -48,7 +48,7 @@ def full_sum_distillation(
 
     Raises:
         FsaTypeError: for nlls that are not floating-point.
-        FsaValueError: for wrong shapes, lengths or options.
+        FsaValueError: for wrong shapes, lengths or options, and for an nll of NaN or -inf.
 
     Source: Zeineldeen et al. 2023, "Robust knowledge distillation from RNN-T models with noisy
     training labels using full-sum loss" (arXiv 2303.05958), for matching log P(y|x).
@@ -67,11 +67,21 @@ def full_sum_distillation(
             raise FsaValueError(
                 f"{name}: must have shape (N,), the same for both models, got {tuple(nll.shape)}"
             )
+        for i in (~(nll.detach() > -torch.inf)).nonzero().flatten().tolist()[:1]:
+            raise FsaValueError(
+                f"{name}: utterance {i} has {float(nll[i].detach())}; negative log-likelihoods are "
+                "numbers, or +inf without an alignment"
+            )
     lengths = torch.ones(student_nll.shape)
     if target_lengths is not None:
         lengths = as_lengths("target_lengths", target_lengths, len(student_nll))
     if not teacher_grad:
         teacher_nll = teacher_nll.detach()
+    # squares of common nlls are beyond half precision
+    student_nll, teacher_nll = (
+        x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+        for x in (student_nll, teacher_nll)
+    )
     no_student, no_teacher = (x.detach() == torch.inf for x in (student_nll, teacher_nll))
     undefined = no_student | no_teacher
     difference = student_nll.masked_fill(undefined, 0.0) - teacher_nll.masked_fill(undefined, 0.0)
@@ -125,7 +135,7 @@ def ctc_full_sum_distillation(
     batch = (targets, input_lengths, target_lengths, blank)
     return full_sum_distillation(
         ctc_alignment(student, *batch).nll,
-        ctc_alignment(teacher if teacher_grad else teacher.detach(), *batch).nll,
+        ctc_alignment(_of_teacher("teacher", teacher, teacher_grad), *batch).nll,
         target_lengths,
         reduction,
         zero_infinity,
@@ -180,7 +190,7 @@ def rnnt_full_sum_distillation(
     tensor(0.6931)
     """
     batch = (targets, logit_lengths, target_lengths, blank)
-    teacher = teacher_logits if teacher_grad else teacher_logits.detach()
+    teacher = _of_teacher("teacher_logits", teacher_logits, teacher_grad)
     return full_sum_distillation(
         rnnt_alignment(student_logits, *batch, rnnt_type=rnnt_type).nll,
         rnnt_alignment(teacher, *batch, rnnt_type=rnnt_type).nll,
@@ -190,3 +200,10 @@ def rnnt_full_sum_distillation(
         distance=distance,
         teacher_grad=teacher_grad,
     )
+
+
+def _of_teacher(name: str, scores: Tensor, teacher_grad: bool) -> Tensor:
+    """The teacher's scores, without gradient unless that is wanted."""
+    if not isinstance(scores, Tensor):
+        raise FsaTypeError(f"{name}: must be a floating-point tensor, got {type(scores).__name__}")
+    return scores if teacher_grad else scores.detach()

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from wfst_entropy.fsa.errors import FsaTypeError, FsaValueError
 from wfst_entropy.losses.alignment import as_lengths
-from wfst_entropy.losses.targets import Targets, checked_targets
+from wfst_entropy.losses.targets import Targets, check_blank, checked_targets
 
 
 class RnntBatch(NamedTuple):
@@ -65,8 +65,7 @@ def checked_rnnt_batch(
     if logits.dim() != 4:
         raise FsaValueError(f"{name}: must be (N, T, U + 1, C), got shape {tuple(logits.shape)}")
     n, num_frames, width, num_symbols = logits.shape
-    if not 0 <= blank < num_symbols:
-        raise FsaValueError(f"blank: must be a symbol in 0..{num_symbols - 1}, got {blank}")
+    check_blank(blank, num_symbols)
     frames = as_lengths(
         "logit_lengths", logit_lengths, n, num_frames, f"frames of {name} {tuple(logits.shape)}"
     )

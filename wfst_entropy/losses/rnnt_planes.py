@@ -89,7 +89,9 @@ class _NativePlanes(torch.autograd.Function):
         ctx: Any, logits: Tensor, batch: RnntBatch, fused_log_softmax: bool, reuse: bool
     ) -> tuple[Tensor, Tensor]:
         labels = (*batch.targets, batch.logit_lengths)
-        rows = native.RnntLogits(logits, *labels, batch.blank, fused_log_softmax, batch.begins)
+        rows = native.RnntLogits(
+            logits, *labels, batch.blank, bool(fused_log_softmax), batch.begins
+        )
         out = native.rnnt_logits_forward(rows)
         for place in (out.bad_node >= 0).nonzero()[:1].tolist():
             node = [*place, int(out.bad_node[tuple(place)])]
@@ -103,7 +105,9 @@ class _NativePlanes(torch.autograd.Function):
     def backward(ctx: Any, grad_blank: Tensor, grad_label: Tensor) -> tuple[Tensor | None, ...]:
         logits, targets, offsets, counts, frames, largest, scale = ctx.saved_tensors
         labels = (targets, offsets, counts, frames)
-        rows = native.RnntLogits(logits, *labels, ctx.blank, ctx.fused_log_softmax, ctx.begins)
+        rows = native.RnntLogits(
+            logits, *labels, ctx.blank, bool(ctx.fused_log_softmax), ctx.begins
+        )
         grad = native.rnnt_logits_backward(
             rows, largest, scale, grad_blank, grad_label, reuse=ctx.reuse
         )

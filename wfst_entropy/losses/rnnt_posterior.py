@@ -56,7 +56,8 @@ def rnnt_occupancies(
     """
     check_choice("rnnt_type", rnnt_type, RNNT_TYPES)
     args = (targets, logit_lengths, target_lengths, blank)
-    batch = checked_rnnt_batch(logits.detach(), *args)
+    batch = checked_rnnt_batch(logits, *args)
+    batch = batch._replace(logits=logits.detach())
     options = RnntOptions(rnnt_type, fused_log_softmax)
     blanks, labels = (plane.detach().requires_grad_() for plane in logit_planes(batch, options))
     lengths = (batch.logit_lengths, batch.targets.lengths)

@@ -24,7 +24,7 @@ from wfst_entropy.losses.rnnt_grid import grid_totals
 from wfst_entropy.losses.rnnt_planes import logit_planes
 from wfst_entropy.losses.rnnt_prune import check_ranges
 from wfst_entropy.losses.rnnt_recursion import RNNT_TYPES
-from wfst_entropy.losses.targets import checked_targets
+from wfst_entropy.losses.targets import check_blank, checked_targets
 
 
 def rnnt_pruned_alignment(
@@ -249,8 +249,7 @@ def checked_pruned(
     if logits.dim() != 4:
         raise FsaValueError(f"{name}: must be (N, T, S, C), got shape {tuple(logits.shape)}")
     n, num_frames, _, num_symbols = logits.shape
-    if not 0 <= blank < num_symbols:
-        raise FsaValueError(f"blank: must be a symbol in 0..{num_symbols - 1}, got {blank}")
+    check_blank(blank, num_symbols)
     frames = as_lengths(
         "logit_lengths", logit_lengths, n, num_frames, f"frames of {name} {tuple(logits.shape)}"
     )

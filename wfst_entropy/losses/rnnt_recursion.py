@@ -134,6 +134,7 @@ def rnnt_recursion(
     if rnnt_type == "constrained":
         after = map_slots(lambda b, m: torch.cat([b[:, :, 1:], m[:, :, -1:]], 2), stay, move)
         move = semiring.times(move, after)
+    nothing = map_slots(lambda s, m: s[:, :0].sum() + m[:, :0].sum(), stay, move)
     steps = frames + labels if rnnt_type == "regular" else frames
     num_steps = int(steps.max()) if len(steps) else 0
     step = torch.arange(num_steps, device=steps.device) + (steps - num_steps)[:, None]
@@ -143,7 +144,9 @@ def rnnt_recursion(
     waits = (step < 0)[:, :, None] & (torch.arange(width, device=steps.device) == 0)
     one = semiring.one((1, 1, 1), _first(stay).dtype, steps.device)
     stay = map_slots(lambda w, o: torch.where(waits, o, w), stay, one)
-    return sum_over_band(stay, move, labels, semiring)
+    total = sum_over_band(stay, move, labels, semiring)
+    # where there are no frames, the result still has the (empty) scores in its graph
+    return map_slots(torch.add, total, nothing)
 
 
 def sum_over_band(stay: Value, move: Value, ends: Tensor, semiring: Semiring) -> Value:

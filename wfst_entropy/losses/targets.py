@@ -83,6 +83,19 @@ def checked_targets(
     return Targets(flat, offsets, counts)
 
 
+def check_blank(blank: Any, num_symbols: int) -> None:
+    """Refuses a blank that is no symbol.
+
+    Raises:
+        FsaTypeError: it is not an integer.
+        FsaValueError: it does not lie in 0..num_symbols - 1.
+    """
+    if isinstance(blank, bool) or not isinstance(blank, int):
+        raise FsaTypeError(f"blank: must be an integer, got {type(blank).__name__}")
+    if not 0 <= blank < num_symbols:
+        raise FsaValueError(f"blank: must be a symbol in 0..{num_symbols - 1}, got {blank}")
+
+
 def _check_labels(
     flat: Tensor, offsets: Tensor, counts: Tensor, blank: int, num_symbols: int
 ) -> None:

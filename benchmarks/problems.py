@@ -44,7 +44,7 @@ class Problem:
         return logits.to(precise).log_softmax(-1).to(dtype)
 
 
-def _lengths(sizes: Sizes) -> tuple[Tensor, Tensor, Tensor]:
+def transcripts(sizes: Sizes) -> tuple[Tensor, Tensor, Tensor]:
     """Transcripts, and the lengths of frames and labels, which differ by up to a tenth."""
     targets = torch.randint(1, sizes.v, (sizes.n, sizes.u))
     frames = torch.randint(sizes.t - sizes.t // 25, sizes.t + 1, (sizes.n,))
@@ -56,7 +56,7 @@ def _lengths(sizes: Sizes) -> tuple[Tensor, Tensor, Tensor]:
 def ctc_problem(sizes: Sizes, seed: int, scale: float = 1.0, aligned: float = 0.0) -> Problem:
     """Normal logits times `scale`; `aligned` is added along one alignment of each transcript."""
     torch.manual_seed(seed)
-    targets, frames, labels = _lengths(sizes)
+    targets, frames, labels = transcripts(sizes)
     logits = torch.randn(sizes.n, sizes.t, sizes.v) * scale
     if aligned:
         for n in range(sizes.n):
@@ -70,7 +70,7 @@ def ctc_problem(sizes: Sizes, seed: int, scale: float = 1.0, aligned: float = 0.
 def rnnt_problem(sizes: Sizes, seed: int, scale: float = 1.0, aligned: float = 0.0) -> Problem:
     """The same for the joiner's logits, labels at even distances on the alignment."""
     torch.manual_seed(seed)
-    targets, frames, labels = _lengths(sizes)
+    targets, frames, labels = transcripts(sizes)
     logits = torch.randn(sizes.n, sizes.t, sizes.u + 1, sizes.v).mul_(scale)
     if aligned:
         for n in range(sizes.n):

@@ -13,6 +13,7 @@ import dense
 import kl
 import measuring
 import peers
+import pruned_rnnt
 import pytest
 import rnnt
 import torch
@@ -23,7 +24,10 @@ BENCHMARKS = Path(ctc.__file__).parent
 TINY = ctc.Sizes(2, 10, 3, 6)
 
 
-@pytest.mark.parametrize("task", [ctc.TASK, rnnt.TASK, kl.CTC, kl.RNNT, dense.CTC, dense.BIGRAM])
+@pytest.mark.parametrize(
+    "task",
+    [ctc.TASK, rnnt.TASK, pruned_rnnt.TASK, kl.CTC, kl.RNNT, dense.CTC, dense.BIGRAM],
+)
 def test_every_row_computes_what_it_is_compared_with(task):
     rows = measuring.chosen(task.rows(), peers=[])
     assert sum(bool(row.reference) for row in rows) >= 3
@@ -40,7 +44,7 @@ def test_every_row_computes_what_it_is_compared_with(task):
             assert gradient < limit, row.name
 
 
-@pytest.mark.parametrize("task", [ctc.TASK, dense.CTC, dense.BIGRAM])
+@pytest.mark.parametrize("task", [ctc.TASK, pruned_rnnt.TASK, dense.CTC, dense.BIGRAM])
 def test_the_adapter_of_k2_computes_the_same(task, monkeypatch):
     monkeypatch.setitem(sys.modules, "k2", wfst_entropy.compat.k2)
     rows = [row for row in task.rows() if row.package == "k2"]
@@ -82,7 +86,7 @@ def test_a_slow_row_is_repeated_twice():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("script", ["ctc", "rnnt", "kl", "dense", "scaling"])
+@pytest.mark.parametrize("script", ["ctc", "rnnt", "pruned_rnnt", "kl", "dense", "scaling"])
 def test_the_scripts_run(script, tmp_path):
     command = [sys.executable, BENCHMARKS / f"{script}.py", "--quick", "--json", tmp_path / "out"]
     if script == "scaling":

@@ -9,15 +9,18 @@ import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
 
+from wfst_entropy import _native
 from wfst_entropy.algorithms import intersect_dense_tot_scores
 from wfst_entropy.fsa import DenseFsaVec, Fsa
-from wfst_entropy.fsa.errors import FsaValueError
+from wfst_entropy.fsa.errors import FsaRuntimeError, FsaValueError
 from wfst_entropy.losses import ctc_alignment_kl, fsa_alignment, fsa_alignment_kl
 from wfst_entropy.semirings import ConditionalKLSemiring
 from wfst_entropy.topologies import ctc_graph
 
 INF = math.inf
 LENGTHS = torch.tensor([4, 3, 1, 0])
+
+needs_native = pytest.mark.skipif(not _native.is_available(), reason=_native.why_not())
 
 
 def random_graph(seed, num_states=5, num_arcs=12):
@@ -112,6 +115,79 @@ def test_a_ctc_graph_gives_the_ctc_divergence(engine, kind, dtype):
     grads = (torch.autograd.grad(x.kl.sum(), [student, teacher]) for x in (out, wanted))
     for x, y in zip(*grads, strict=True):
         torch.testing.assert_close(x, y, rtol=tolerance, atol=tolerance)
+
+
+def masked_models(seed, dtype):
+    """Graphs and models with scores that are no mass, and sequences that share frames."""
+    generator = torch.Generator().manual_seed(seed)
+    graph = Fsa.from_fsas([random_graph(seed + n) for n in range(4)])
+    scores = graph.scores.to(dtype)
+    scores[torch.rand(scores.shape, generator=generator) < 0.1] = -1e30
+    models = [4 * x.detach() for x in random_models(seed, dtype=dtype)]
+    for x in models:
+        x[torch.rand(x.shape, generator=generator) < 0.1] = -INF
+    inputs = [x.requires_grad_() for x in (*models, scores)]
+    segments = torch.tensor([[0, 0, 4], [1, 1, 3], [1, 0, 4], [3, 2, 0]])
+    return graph, inputs, segments
+
+
+def totals_and_gradients(graph, inputs, segments, **options):
+    models = (DenseFsaVec(x, segments) for x in inputs[:2])
+    out = fsa_alignment_kl(graph.with_scores(inputs[2]), *models, teacher_grad=True, **options)
+    loss = torch.where(out.kl < INF, out.kl, 0.0) + 0.7 * torch.where(out.nll < INF, out.nll, 0.0)
+    return (*out, *torch.autograd.grad(loss.sum(), inputs))
+
+
+@needs_native
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-5), (torch.float64, 1e-10)])
+@pytest.mark.parametrize("instruction_set", ["portable", "avx2", "avx512"])
+def test_kernels_equal_their_torch_twin(instruction_set, dtype, tolerance, reverse):
+    infinite = 0
+    for seed in range(4):
+        case = masked_models(seed, dtype)
+        try:
+            with _native.using_instruction_set(instruction_set):
+                out = totals_and_gradients(*case, reverse=reverse)
+        except RuntimeError as error:
+            pytest.skip(str(error))
+        with _native.disabled():
+            twin = totals_and_gradients(*case, reverse=reverse)
+        infinite += int((out[0] == INF).sum())
+        for x, y in zip(out, twin, strict=True):
+            torch.testing.assert_close(x, y, rtol=tolerance, atol=tolerance)
+    assert 0 < infinite < 16
+
+
+@needs_native
+def test_a_sequence_depends_on_neither_its_batch_nor_the_threads():
+    graph, inputs, segments = masked_models(0, torch.float32)
+    before, results = torch.get_num_threads(), []
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            results.append(totals_and_gradients(graph, inputs, segments))
+    finally:
+        torch.set_num_threads(before)
+    for x, y in zip(*results, strict=True):
+        assert torch.equal(x, y)
+    first = 0
+    for s in range(4):
+        one = graph[s : s + 1]
+        own = inputs[2].detach()[first : first + one.num_arcs].clone().requires_grad_()
+        first += one.num_arcs
+        alone = totals_and_gradients(one, [*inputs[:2], own], segments[s : s + 1])
+        for x, y in zip(alone[:3], results[0][:3], strict=True):
+            assert torch.equal(x[0], y[s])
+
+
+@needs_native
+def test_kernel_refuses_a_second_derivative():
+    student, teacher = random_models()
+    kl = fsa_alignment_kl(random_graph(1), dense(student), dense(teacher)).kl.sum()
+    (grad,) = torch.autograd.grad(kl, student, create_graph=True)
+    with pytest.raises(FsaRuntimeError, match="no second derivative"):
+        grad.sum().backward()
 
 
 def test_gradcheck(engine):

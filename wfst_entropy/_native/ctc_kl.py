@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from wfst_entropy._native import CtcBatch, check, kernel
-
-FINITE, INFINITE = 1, 2
-"""Of the statuses of an utterance: its divergence is a number (with a gradient), or +inf."""
+from wfst_entropy._native.kl_forward import KlForward
 
 
 class CtcPair:
@@ -61,21 +59,7 @@ class CtcPair:
         )
 
 
-class CtcKlForward(NamedTuple):
-    """What a forward sweep returns; ``cells`` and ``cell_offsets`` are for the backward one."""
-
-    log_p: Tensor  # (N,) float64, log Z of either model; -inf without a path
-    log_q: Tensor
-    kl: Tensor  # (N,) float64, KL(p || q) of the normalised paths
-    status: Tensor  # (N,) uint8: see FINITE
-    bad_frame: Tensor  # (N,) int64, -1, or the frame of the first score that is NaN or above 2**26
-    bad_symbol: Tensor  # (N,) int64, likewise the symbol
-    bad_model: Tensor  # (N,) uint8, likewise 0 for p and 1 for q
-    cells: Tensor  # empty if not saved
-    cell_offsets: Tensor
-
-
-def ctc_kl_forward(batch: CtcPair, *, moments: bool, save: bool) -> CtcKlForward:
+def ctc_kl_forward(batch: CtcPair, *, moments: bool, save: bool) -> KlForward:
     """Runs the forward sweep over the trellis of both models.
 
     Args:
@@ -85,28 +69,12 @@ def ctc_kl_forward(batch: CtcPair, *, moments: bool, save: bool) -> CtcKlForward
     """
     n, dtype = batch.q.shape[0], batch.q.dtype
     size, offsets = batch.workspace(moments)
-    result = CtcKlForward(
-        log_p=torch.zeros(n, dtype=torch.float64),
-        log_q=torch.zeros(n, dtype=torch.float64),
-        kl=torch.zeros(n, dtype=torch.float64),
-        status=torch.zeros(n, dtype=torch.uint8),
-        bad_frame=torch.full((n,), -1),
-        bad_symbol=torch.full((n,), -1),
-        bad_model=torch.zeros(n, dtype=torch.uint8),
-        cells=torch.empty(size if save else 0, dtype=dtype),
-        cell_offsets=offsets,
-    )
+    result = KlForward.empty(n, size if save else 0, dtype, offsets)
     kernel("ctc_kl_forward", dtype)(
         batch.native(offsets),
         moments,
         result.cells.data_ptr() if save else 0,
-        result.log_p.data_ptr(),
-        result.log_q.data_ptr(),
-        result.kl.data_ptr(),
-        result.status.data_ptr(),
-        result.bad_frame.data_ptr(),
-        result.bad_symbol.data_ptr(),
-        result.bad_model.data_ptr(),
+        *result.outputs(),
     )
     return result
 

@@ -30,17 +30,9 @@ def kernel_totals(
     Raises:
         FsaValueError: a score that is read is NaN or above 2**26.
     """
-    shape = graph.shape
-    if graph.num_axes == 3:
-        state_splits = shape.row_splits(1)
-    else:
-        state_splits = torch.tensor([0, graph.num_states])
-    arc_splits = shape.row_splits(shape.num_axes - 1)[state_splits]
     wanted = dense.scores.requires_grad or graph.scores.requires_grad
     graph_scores = graph.scores.to(dense.dtype)
-    graphs = native.DenseGraphs(
-        graph.arcs, graph_scores, state_splits, arc_splits, dense.vocab_size
-    )
+    graphs = kernel_graphs(graph, graph_scores, dense.vocab_size)
     nll, entropies, path_count = _KernelTotals.apply(
         dense.scores,
         graph_scores,
@@ -51,6 +43,23 @@ def kernel_totals(
         torch.is_grad_enabled() and wanted,
     )
     return nll, entropies, path_count > 0
+
+
+def kernel_graphs(graph: Fsa, scores: Tensor, num_symbols: int) -> native.DenseGraphs:
+    """Returns graphs in the form that the kernels take.
+
+    Args:
+        graph: checked by `check_graph`.
+        scores: of its arcs, in the dtype of the computation.
+        num_symbols: of the frame scores.
+    """
+    shape = graph.shape
+    if graph.num_axes == 3:
+        state_splits = shape.row_splits(1)
+    else:
+        state_splits = torch.tensor([0, graph.num_states])
+    arc_splits = shape.row_splits(shape.num_axes - 1)[state_splits]
+    return native.DenseGraphs(graph.arcs, scores, state_splits, arc_splits, num_symbols)
 
 
 class _KernelTotals(torch.autograd.Function):

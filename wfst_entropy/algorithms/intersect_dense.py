@@ -209,19 +209,26 @@ def models_tot_scores(
         FsaValueError: see `intersect_dense_tot_scores`.
     """
     names = names or ("b_fsas",) * len(models)
-    first = models[0][1]
-    for name, (_, dense) in zip(names, models, strict=True):
-        if dense.lengths.shape != first.lengths.shape or bool(
-            (dense.lengths != first.lengths).any()
-        ):
-            raise FsaValueError(
-                f"{name}: must have sequences as long as those of {names[0]}, "
-                f"{first.lengths.tolist()}, got {dense.lengths.tolist()}"
-            )
+    check_same_lengths(tuple(dense for _, dense in models), names)
     pairings = tuple(
         _Pairing(graph, dense, name) for name, (graph, dense) in zip(names, models, strict=True)
     )
     return _fused_total(pairings, lambda *x: semiring.convert(x), semiring, dtype)
+
+
+def check_same_lengths(models: tuple[DenseFsaVec, ...], names: tuple[str, ...]) -> None:
+    """Refuses models whose sequences have different lengths.
+
+    Raises:
+        FsaValueError: with the name of the argument.
+    """
+    first = models[0].lengths
+    for name, dense in zip(names, models, strict=True):
+        if dense.lengths.shape != first.shape or bool((dense.lengths != first).any()):
+            raise FsaValueError(
+                f"{name}: must have sequences as long as those of {names[0]}, "
+                f"{first.tolist()}, got {dense.lengths.tolist()}"
+            )
 
 
 def _fused_total(

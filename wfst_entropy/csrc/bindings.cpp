@@ -5,6 +5,7 @@
 #include "ctc_kl.h"
 #include "distance_bindings.h"
 #include "intersect_dense.h"
+#include "intersect_dense_kl.h"
 #include "loops.h"
 #include "rnnt_grid.h"
 #include "rnnt_logits.h"
@@ -81,6 +82,36 @@ void bind_intersect_dense(nb::module_& m, const char* graphs_name, const char* d
         });
 }
 
+template <class T>
+void bind_intersect_dense_kl(nb::module_& m, const char* workspace_name, const char* forward_name,
+                             const char* backward_name) {
+  m.def(workspace_name, [](const DenseGraphs<T>& graphs, int64_t num_sequences, uintptr_t lengths, bool moments,
+                           uintptr_t cell_offsets) {
+    return intersect_dense_kl_workspace(graphs.graphs, num_sequences, pointer<const int64_t>(lengths), moments,
+                                        pointer<int64_t>(cell_offsets));
+  });
+  m.def(forward_name, [](const DenseGraphs<T>& graphs, const DenseVec<T>& p, const DenseVec<T>& q, bool moments,
+                         uintptr_t cells, uintptr_t cell_offsets, uintptr_t log_p, uintptr_t log_q, uintptr_t kl,
+                         uintptr_t status, uintptr_t bad_frame, uintptr_t bad_symbol, uintptr_t bad_model) {
+    nb::gil_scoped_release released;
+    intersect_dense_kl_forward<T>(graphs.graphs, {p, q}, moments, pointer<T>(cells),
+                                  pointer<const int64_t>(cell_offsets), pointer<double>(log_p), pointer<double>(log_q),
+                                  pointer<double>(kl), pointer<uint8_t>(status), pointer<int64_t>(bad_frame),
+                                  pointer<int64_t>(bad_symbol), pointer<uint8_t>(bad_model));
+  });
+  m.def(backward_name, [](const DenseGraphs<T>& graphs, const DenseVec<T>& p, const DenseVec<T>& q, bool moments,
+                          uintptr_t cells, uintptr_t cell_offsets, uintptr_t status, uintptr_t by_kl, uintptr_t by_p,
+                          uintptr_t by_q, uintptr_t grad_p, uintptr_t grad_q, uintptr_t grad_graph, bool graph_in_p,
+                          bool graph_in_q) {
+    nb::gil_scoped_release released;
+    intersect_dense_kl_backward<T>(
+        graphs.graphs, {p, q}, moments, pointer<const T>(cells), pointer<const int64_t>(cell_offsets),
+        pointer<const uint8_t>(status),
+        {pointer<const double>(by_kl), pointer<const double>(by_p), pointer<const double>(by_q), pointer<T>(grad_p),
+         pointer<T>(grad_q), pointer<T>(grad_graph), graph_in_p, graph_in_q});
+  });
+}
+
 }  // namespace
 
 NB_MODULE(_wfst_entropy, m) {
@@ -96,6 +127,10 @@ NB_MODULE(_wfst_entropy, m) {
                                "intersect_dense_backward_float64");
   bind_rnnt_grid(m);
   bind_rnnt_logits(m);
+  bind_intersect_dense_kl<float>(m, "intersect_dense_kl_workspace_float32", "intersect_dense_kl_forward_float32",
+                                 "intersect_dense_kl_backward_float32");
+  bind_intersect_dense_kl<double>(m, "intersect_dense_kl_workspace_float64", "intersect_dense_kl_forward_float64",
+                                  "intersect_dense_kl_backward_float64");
   bind_surgery(m);
   bind_shortest_distance(m);
 }

@@ -8,7 +8,6 @@
 #include "huge_pages.h"
 #include "loops.h"
 #include "parallel.h"
-#include "pair_paths.h"
 
 namespace wfst_entropy {
 namespace {
@@ -183,41 +182,13 @@ void set_one(T* p, Int<T>* pe, T* q, Int<T>* qe, int64_t i) {
   pe[i] = qe[i] = 0;
 }
 
-struct KlTotal {
-  double log_p = -INFINITY, log_q = -INFINITY, kl = 0;
-  KlStatus status = kKlNoPath;
-};
-
-// ln(m_0 2^e_0 + m_1 2^e_1).
-double log_sum(const double m[2], const double e[2]) {
-  const double top = std::max(m[0] > 0 ? e[0] : -INFINITY, m[1] > 0 ? e[1] : -INFINITY);
-  if (top == -INFINITY) return top;
-  double mass = 0;
-  for (int i = 0; i < 2; ++i)
-    if (m[i] > 0) mass += m[i] * std::exp2(e[i] - top);
-  return std::log(mass) + top * kLn2;
-}
-
-// Sums the two final states of the last frame. Each has the mean log-ratio r / p + (pe - qe) ln 2 of its paths.
+// The two final states of the last frame.
 template <class T>
-KlTotal total(const CtcPairFrame<T>& last, int64_t U) {
+std::vector<PairEnd> ends(const CtcPairFrame<T>& last, int64_t U) {
   // an empty transcript has no last label, and what stands before the label arrays is a zero cell
-  const double p[2] = {last.blank_p[U], last.label_p[U - 1]}, q[2] = {last.blank_q[U], last.label_q[U - 1]};
-  const double pe[2] = {double(last.blank_pe[U]), double(last.label_pe[U - 1])};
-  const double qe[2] = {double(last.blank_qe[U]), double(last.label_qe[U - 1])};
-  const double r[2] = {last.blank_r[U], last.label_r[U - 1]};
-  KlTotal result;
-  result.log_p = log_sum(p, pe);
-  result.log_q = log_sum(q, qe);
-  if (result.log_p == -INFINITY) return result;
-  result.status = kKlFinite;
-  // The exponents may be far from zero; what is added up here is not.
-  for (int i = 0; i < 2; ++i) {
-    if (p[i] == 0) continue;
-    const double share = p[i] * std::exp(pe[i] * kLn2 - result.log_p);
-    result.kl += share * (r[i] / p[i] + ((pe[i] * kLn2 - result.log_p) - (qe[i] * kLn2 - result.log_q)));
-  }
-  return result;
+  return {{last.blank_p[U], double(last.blank_pe[U]), last.blank_q[U], double(last.blank_qe[U]), last.blank_r[U]},
+          {last.label_p[U - 1], double(last.label_pe[U - 1]), last.label_q[U - 1], double(last.label_qe[U - 1]),
+           last.label_r[U - 1]}};
 }
 
 // Names the first score of frame t that may not be used.
@@ -318,7 +289,7 @@ KlTotal sweep_forward(PairTrellis<T>& trellis, Frames<T>& frames, int64_t* bad_f
     reference = run.reference(width, next);
     last = next;
   }
-  KlTotal result = total<T>(last, trellis.num_labels());
+  KlTotal result = pair_total(ends(last, trellis.num_labels()));
   result.log_p += scale_p;
   result.log_q += scale_q;
   if (result.status == kKlFinite) result.kl += offset;
@@ -328,24 +299,12 @@ KlTotal sweep_forward(PairTrellis<T>& trellis, Frames<T>& frames, int64_t* bad_f
 template <class T>
 KlTotal forward_utterance(PairTrellis<T>& trellis, Frames<T>& frames, int64_t* bad_frame, int64_t* bad_symbol,
                           uint8_t* bad_model) {
-  KlTotal result = sweep_forward(trellis, frames, bad_frame, bad_symbol, bad_model);
-  if (*bad_frame >= 0) return result;
-  const double kl = result.kl;
-  result.kl = std::max(0.0, kl);
-  // Of equal models it is 0 without further ado; else a value that may be rounding alone is looked into.
-  const bool doubtful = result.status == kKlFinite && kl != 0 && kl < small_entropy(trellis.num_frames());
-  if (!trellis.only_in_p() && !doubtful) return result;
-  const PairPaths paths = count_paths(trellis);
-  if (paths.lost > 0) {
-    trellis.set_common(false);  // the likelihood of p is that of all its paths
-    result = sweep_forward(trellis, frames, bad_frame, bad_symbol, bad_model);
-    result.kl = INFINITY;
-    result.status = kKlInfinite;
-  } else if (paths.common == 1 && paths.of_q == 1) {
-    result.kl = 0;
-    result.status = kKlOnePath;
-  }
-  return result;
+  const auto sweep = [&](bool common) {
+    trellis.set_common(common);
+    return sweep_forward(trellis, frames, bad_frame, bad_symbol, bad_model);
+  };
+  const auto only_in_p = [&] { return *bad_frame < 0 && trellis.only_in_p(); };
+  return settled(trellis.num_frames(), sweep, only_in_p, [&] { return count_paths(trellis); });
 }
 
 // One row of a gradient: by[k] times the labels' array[k], and times blank[k].

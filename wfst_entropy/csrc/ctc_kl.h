@@ -6,6 +6,8 @@
 
 #include <nanobind/nanobind.h>
 
+#include "pair_total.h"
+
 namespace wfst_entropy {
 
 template <class T>

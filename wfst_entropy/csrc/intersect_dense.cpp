@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "dense_emissions.h"
 #include "loops.h"
 #include "parallel.h"
 #include "path_count.h"
@@ -21,39 +22,6 @@ template <class T>
 const DenseLoops<T>& dense_loops(bool entropy) {
   return entropy ? loops<T>().dense_entropy : loops<T>().dense;
 }
-
-// The scores that one sequence's frames have for the symbols of its graph, a frame at a time.
-template <class T>
-class Emissions {
- public:
-  Emissions(const DenseVec<T>& dense, int64_t s, const DenseGraph<T>& graph)
-      : scores_(dense.scores + dense.utterances[s] * dense.utterance_stride +
-                dense.start_frames[s] * dense.frame_stride),
-        frame_stride_(dense.frame_stride),
-        graph_(graph),
-        x_(padded(count() + 1), T(-2 * kScoreLimit)) {}
-
-  const T* row(int64_t t) const { return scores_ + t * frame_stride_; }
-  // Reads frame t; false if a score may not be used.
-  bool read(int64_t t) {
-    const bool good = loops<T>().gather(row(t), graph_.symbols.data(), count(), x_.data());
-    range_ = loops<T>().range(static_cast<int64_t>(x_.size()), x_.data());
-    return good;
-  }
-  T shift() const { return range_.top; }
-  RowEmissions<T> rows(Int<T> base, T offset) const {
-    return {x_.data(), graph_.symbol_of_row.data(), range_.top, range_.far, base, offset};
-  }
-
- private:
-  int64_t count() const { return static_cast<int64_t>(graph_.symbols.size()); }
-
-  const T* scores_;
-  const int64_t frame_stride_;
-  const DenseGraph<T>& graph_;
-  std::vector<T> x_;
-  Range<T> range_{};
-};
 
 template <class T>
 void clear(const CellFrame<T>& frame, int64_t width, bool entropy) {
@@ -131,10 +99,8 @@ Total forward_sequence(const DenseGraph<T>& graph, Emissions<T>& emissions, int6
   double log_scale = 0, offset = 0;
   for (int64_t t = 0; t < num_frames; ++t) {
     if (!emissions.read(t)) {
-      const T* row = emissions.row(t);
       *bad_frame = t;
-      *bad_symbol = *std::find_if(graph.symbols.begin(), graph.symbols.end(),
-                                  [row](int32_t symbol) { return !(row[symbol] <= T(kScoreLimit)); });
+      *bad_symbol = emissions.bad_symbol(t);
       return {};
     }
     Reference<T> reference;
@@ -284,19 +250,6 @@ class Backward {
   FrameBuffer<T> one_, other_, reached_, emitted_, products_, arc_products_;
   std::vector<double> grad_reads_;
 };
-
-template <class T>
-const DenseGraph<T>& graph_of(const std::vector<DenseGraph<T>>& graphs, int64_t s) {
-  return graphs[graphs.size() == 1 ? 0 : s];
-}
-
-// The sequences of each utterance; frames of one utterance may overlap, so that one thread handles all of them.
-template <class T>
-std::vector<std::vector<int64_t>> by_utterance(const DenseVec<T>& dense) {
-  std::vector<std::vector<int64_t>> result(dense.num_utterances);
-  for (int64_t s = 0; s < dense.num_sequences; ++s) result[dense.utterances[s]].push_back(s);
-  return result;
-}
 
 }  // namespace
 

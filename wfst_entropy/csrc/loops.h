@@ -6,6 +6,7 @@
 #include "cell.h"
 #include "ctc_kl_loops.h"
 #include "ctc_loops.h"
+#include "dense_kl_loops.h"
 #include "dense_loops.h"
 #include "rnnt_loops.h"
 #include "softmax_loops.h"
@@ -47,6 +48,8 @@ struct Loops {
   CtcPairLoops<T> ctc_pair_moment;  // and their moments
   DenseLoops<T> dense;
   DenseLoops<T> dense_entropy;
+  DensePairLoops<T> dense_pair;         // as ctc_pair
+  DensePairLoops<T> dense_pair_moment;
   BandLoops<T> band;
   BandLoops<T> band_entropy;
 };

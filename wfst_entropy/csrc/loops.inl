@@ -97,6 +97,7 @@ WFST_TARGET void split_each(int64_t n, const T* x, const T* shifts, bool far, We
 
 #include "ctc_kl_loops.inl"
 #include "dense_loops.inl"
+#include "dense_kl_loops.inl"
 #include "rnnt_loops.inl"
 #include "softmax_loops.inl"
 #include "ctc_loops.inl"
@@ -114,6 +115,8 @@ constexpr Loops<T> table() {
           ctc_pair_table<T, true>(),
           dense_table<T, false>(),
           dense_table<T, true>(),
+          dense_pair_table<T, false>(),
+          dense_pair_table<T, true>(),
           band_table<T, false>(),
           band_table<T, true>()};
 }

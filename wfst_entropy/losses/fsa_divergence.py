@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from wfst_entropy.algorithms.intersect_dense import models_tot_scores
+import wfst_entropy._native as _native
+from wfst_entropy._native import dense as native
+from wfst_entropy._native import dense_kl as native_kl
+from wfst_entropy.algorithms._intersect_dense_kernel import kernel_graphs
+from wfst_entropy.algorithms.intersect_dense import (
+    check_graph,
+    check_same_lengths,
+    models_tot_scores,
+)
+from wfst_entropy.algorithms.kernel_gradient import bad_score, differentiable_once
 from wfst_entropy.fsa import DenseFsaVec, Fsa
 from wfst_entropy.fsa.errors import FsaValueError
 from wfst_entropy.losses.alignment import AlignmentKL, as_lengths
@@ -71,21 +82,110 @@ def fsa_alignment_kl(
         )
     else:
         labels = lengths
-    student = (graph, student_dense)
-    teacher = (graph, teacher_dense)
-    if not teacher_grad:
-        teacher = (graph.detach(), teacher_dense.detach())
-    value = _totals(student, teacher, reverse)
+    value = _totals(graph, student_dense, teacher_dense, direction)
     return alignment_kl(value, direction, student_dense.dtype, lengths, labels)
 
 
 def _totals(
-    student: tuple[Fsa, DenseFsaVec], teacher: tuple[Fsa, DenseFsaVec], reverse: bool
+    graph: Fsa, student: DenseFsaVec, teacher: DenseFsaVec, direction: Direction
 ) -> tuple[Tensor, Tensor, Tensor]:
     """log Z of the second and first model, and the conditional divergence."""
-    dense = student[1]
-    precise = dense.dtype if dense.device.type == "mps" else torch.float64  # mps has no float64
-    names = ("student_dense", "teacher_dense")
-    models, names = ((teacher, student), names[::-1]) if reverse else ((student, teacher), names)
+    if not direction.teacher_grad:
+        teacher = teacher.detach()
+    names = direction.models("student_dense", "teacher_dense")
+    if _native.can_run(student.scores) and teacher.device == student.device:
+        check_same_lengths((student, teacher), ("student_dense", "teacher_dense"))
+        return _native_totals(graph, student, teacher.to(student.dtype), direction, names)
+    fixed = graph if direction.teacher_grad else graph.detach()
+    models = direction.models((graph, student), (fixed, teacher))
+    precise = student.dtype if student.device.type == "mps" else torch.float64
     second, first, kl = models_tot_scores(models, ConditionalKLSemiring(), precise, names)
     return second, first, kl
+
+
+def _native_totals(
+    graph: Fsa,
+    student: DenseFsaVec,
+    teacher: DenseFsaVec,
+    direction: Direction,
+    names: tuple[str, str],
+) -> tuple[Tensor, Tensor, Tensor]:
+    check_graph(graph, student)
+    check_graph(graph, teacher)
+    q, p = direction.models(student, teacher)
+    graph_scores = graph.scores.to(student.dtype)
+    graphs = kernel_graphs(graph, graph_scores, min(p.vocab_size, q.vocab_size))
+    segments = [(x.utterances, x.start_frames, x.lengths) for x in (p, q)]
+    in_q, in_p = direction.models(True, direction.teacher_grad)
+    inputs = (p.scores, q.scores, graph_scores)
+    save = torch.is_grad_enabled() and any(x.requires_grad for x in inputs)
+    second, first, kl = _NativeFsaKl.apply(*inputs, graphs, segments, (in_p, in_q), names, save)
+    return second, first, kl
+
+
+class _NativeFsaKl(torch.autograd.Function):
+    """The C++ engine, KL(p || q): one backward sweep gives the gradients of all outputs."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        p: Tensor,
+        q: Tensor,
+        graph_scores: Tensor,
+        graphs: native.DenseGraphs,
+        segments: list[tuple[Tensor, Tensor, Tensor]],
+        followed: tuple[bool, bool],  # whether the graph's scores in p, and in q, get gradients
+        names: tuple[str, str],
+        save: bool,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        ctx.moments = p.requires_grad or (graph_scores.requires_grad and followed[0])
+        batch = _pair(graphs, p, q, segments)
+        out = native_kl.intersect_dense_kl_forward(batch, moments=ctx.moments, save=save)
+        for s in (out.bad_frame >= 0).nonzero().flatten().tolist()[:1]:
+            in_q = int(out.bad_model[s])
+            name, scores = (names[0], q) if in_q else (names[1], p)
+            utterances, starts, _ = segments[in_q]
+            n, c = int(utterances[s]), int(out.bad_symbol[s])
+            t = int(starts[s] + out.bad_frame[s])
+            raise bad_score(name, n, t, c, float(scores[n, t, c]))
+        ctx.save_for_backward(
+            p, q, graph_scores, *segments[0], *segments[1], out.cells, out.cell_offsets, out.status
+        )
+        ctx.graphs, ctx.followed = graphs, followed
+        ctx.set_materialize_grads(False)
+        return out.log_q, out.log_p, out.kl
+
+    @staticmethod
+    def backward(
+        ctx: Any, grad_log_q: Tensor | None, grad_log_p: Tensor | None, grad_kl: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
+        p, q, graph_scores, *segments, cells, cell_offsets, status = ctx.saved_tensors
+        zeros = torch.zeros(status.shape, dtype=torch.float64)
+        by_kl, by_p, by_q = (
+            zeros if grad is None else grad for grad in (grad_kl, grad_log_p, grad_log_q)
+        )
+        need_p, need_q, need_graph = ctx.needs_input_grad[:3]
+        in_p, in_q = ctx.followed
+        grads = native_kl.intersect_dense_kl_backward(
+            _pair(ctx.graphs, p, q, [tuple(segments[:3]), tuple(segments[3:])]),
+            cells,
+            cell_offsets,
+            status,
+            by_kl,
+            by_p,
+            by_q,
+            moments=ctx.moments,
+            wanted=native_kl.WantedGradients(
+                need_p, need_q, need_graph and in_p, need_graph and in_q
+            ),
+        )
+        depends = (p, q, graph_scores, grad_log_q, grad_log_p, grad_kl)
+        once = (None if g is None else differentiable_once(g, *depends) for g in grads)
+        return (*once, None, None, None, None, None)
+
+
+def _pair(
+    graphs: native.DenseGraphs, p: Tensor, q: Tensor, segments: list[tuple[Any, ...]]
+) -> native_kl.DensePair:
+    first, second = (native.DenseSequences(x, *s) for x, s in zip((p, q), segments, strict=True))
+    return native_kl.DensePair(graphs, first, second)

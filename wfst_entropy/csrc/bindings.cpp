@@ -8,6 +8,7 @@
 #include "intersect_dense_kl.h"
 #include "loops.h"
 #include "rnnt_grid.h"
+#include "rnnt_kl.h"
 #include "rnnt_logits.h"
 #include "surgery_bindings.h"
 
@@ -126,6 +127,7 @@ NB_MODULE(_wfst_entropy, m) {
   bind_intersect_dense<double>(m, "DenseGraphsFloat64", "DenseVecFloat64", "intersect_dense_forward_float64",
                                "intersect_dense_backward_float64");
   bind_rnnt_grid(m);
+  bind_rnnt_kl(m);
   bind_rnnt_logits(m);
   bind_intersect_dense_kl<float>(m, "intersect_dense_kl_workspace_float32", "intersect_dense_kl_forward_float32",
                                  "intersect_dense_kl_backward_float32");

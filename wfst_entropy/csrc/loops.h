@@ -8,6 +8,7 @@
 #include "ctc_loops.h"
 #include "dense_kl_loops.h"
 #include "dense_loops.h"
+#include "rnnt_kl_loops.h"
 #include "rnnt_loops.h"
 #include "softmax_loops.h"
 
@@ -52,6 +53,8 @@ struct Loops {
   DensePairLoops<T> dense_pair_moment;
   BandLoops<T> band;
   BandLoops<T> band_entropy;
+  BandPairLoops<T> band_pair;         // two models' masses; its forward loop has moments
+  BandPairLoops<T> band_pair_moment;  // and their moments
 };
 
 template <class T>

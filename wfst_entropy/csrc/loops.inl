@@ -99,6 +99,7 @@ WFST_TARGET void split_each(int64_t n, const T* x, const T* shifts, bool far, We
 #include "dense_loops.inl"
 #include "dense_kl_loops.inl"
 #include "rnnt_loops.inl"
+#include "rnnt_kl_loops.inl"
 #include "softmax_loops.inl"
 #include "ctc_loops.inl"
 
@@ -118,6 +119,8 @@ constexpr Loops<T> table() {
           dense_pair_table<T, false>(),
           dense_pair_table<T, true>(),
           band_table<T, false>(),
-          band_table<T, true>()};
+          band_table<T, true>(),
+          band_pair_table<T, false>(),
+          band_pair_table<T, true>()};
 }
 #undef WFST_INLINE

@@ -24,6 +24,39 @@ struct Plane {
   T at(int64_t t, int64_t u) const { return scores[t * frame_stride + u * label_stride]; }
 };
 
+// The first of t < num_frames, u < num_labels whose score is NaN or above 2^26, into place[0..1]; false if none is.
+template <class T>
+bool find_bad(const Plane<T>& plane, int64_t num_frames, int64_t num_labels, int64_t* place) {
+  for (int64_t t = 0; t < num_frames; ++t) {
+    int refused = 0;
+    for (int64_t u = 0; u < num_labels; ++u) refused |= !(plane.at(t, u) <= T(kScoreLimit));
+    if (!refused) continue;
+    int64_t u = 0;
+    while (plane.at(t, u) <= T(kScoreLimit)) ++u;
+    place[0] = t;
+    place[1] = u;
+    return true;
+  }
+  return false;
+}
+
+// Where the gradients of the scores go.
+template <class T>
+struct GridGradient {
+  T* blank;  // contiguous (N, num_frames, blank_width)
+  T* label;  // contiguous (N, num_frames, label_width)
+  int64_t num_frames, blank_width, label_width;
+
+  GridGradient utterance(int64_t n) const {
+    return {blank + n * num_frames * blank_width, label + n * num_frames * label_width, num_frames, blank_width,
+            label_width};
+  }
+  void clear() const {
+    std::fill(blank, blank + num_frames * blank_width, T(0));
+    std::fill(label, label + num_frames * label_width, T(0));
+  }
+};
+
 class Band {
  public:
   Band(RnntType type, int64_t num_frames, int64_t num_labels)
@@ -83,16 +116,26 @@ class BandStep {
     for (int64_t u = std::max(first, next_first); u <= last; ++u) stay[u] = used(blank[u * blank_step]);
     for (int64_t u = first; u < std::min(last + 1, next_last); ++u) move[u] = used(label[u * label_step]);
     if (band_.type() == kConstrained)
-      for (int64_t u = first; u < std::min(last + 1, next_last); ++u) move[u] += used(blank[(u + 1) * blank_step]);
-    range_ = loops<T>().range(size(), x_.data());
+      for (int64_t u = first; u < std::min(last + 1, next_last); ++u) move[u] = used(move[u] + used(blank[(u + 1) * blank_step]));
+  }
+  // Makes the arcs -inf that the same step of another model has not; returns whether there were any.
+  bool keep_common(const BandStep& other) {
+    bool any = false;
+    for (size_t i = 0; i < x_.size(); ++i) {
+      const bool lost = (other.x_[i] == kNever) & (x_[i] != kNever);
+      x_[i] = lost ? kNever : x_[i];
+      any |= lost;
+    }
+    return any;
   }
   // Turns the scores into weights relative to the best arc of state u, or of the whole step (u < 0, or no arc of u is
   // used). Returns the log-weight that they are relative to. For the state that carries most of the mass, what is not
   // on the best path is added to a mass that began as exactly one.
   T split(int64_t u) {
     T shift = u < 0 ? kNever : std::max(stay_scores()[u], move_scores()[u]);
-    if (!(shift >= T(-kScoreLimit))) shift = range_.top;
-    loops<T>().split_at(size(), x_.data(), shift, range_.far, at(0));
+    const Range<T> range = loops<T>().range(size(), x_.data());
+    if (!(shift >= T(-kScoreLimit))) shift = range.top;
+    loops<T>().split_at(size(), x_.data(), shift, range.far, at(0));
     return shift;
   }
   const T* stay_scores() const { return x_.data() + kLanes; }
@@ -112,7 +155,6 @@ class BandStep {
   const int64_t width_;
   std::vector<T> x_, m_, ln_;  // stay and move, with kLanes of -inf before, between and after
   std::vector<Int<T>> e_;
-  Range<T> range_{};
 };
 
 // The cells of one step's states, with zero cells around them.
@@ -162,5 +204,19 @@ class BandCells {
   std::vector<T> memory_;
   CellFrame<T> frame_;
 };
+
+// Adds the gradients stay(u) and move(u) of step k's arcs to those of the scores; extra(u) is what labels get besides.
+template <class T, class Stay, class Move, class Extra>
+void add_gradients(const Band& band, int64_t k, const GridGradient<T>& grad, const Stay& stay, const Move& move,
+                   const Extra& extra) {
+  const int64_t last = band.last(k), last_label = std::min(last, band.num_labels() - 1);
+  for (int64_t u = band.first(k); u <= last; ++u) grad.blank[band.frame(k, u) * grad.blank_width + u] += stay(u);
+  for (int64_t u = band.first(k); u <= last_label; ++u) {
+    const int64_t t = band.frame(k, u);
+    const T value = move(u);
+    grad.label[t * grad.label_width + u] = value + extra(u);
+    if (band.type() == kConstrained) grad.blank[t * grad.blank_width + u + 1] += value;
+  }
+}
 
 }  // namespace wfst_entropy

@@ -10,23 +10,6 @@ namespace nb = nanobind;
 namespace wfst_entropy {
 namespace {
 
-// The first of t < num_frames, u < num_labels whose score may not be used, into bad[0..2].
-template <class T>
-bool find_bad(const Plane<T>& plane, int64_t num_frames, int64_t num_labels, int64_t which, int64_t* bad) {
-  for (int64_t t = 0; t < num_frames; ++t) {
-    int refused = 0;
-    for (int64_t u = 0; u < num_labels; ++u) refused |= !(plane.at(t, u) <= T(kScoreLimit));
-    if (!refused) continue;
-    int64_t u = 0;
-    while (plane.at(t, u) <= T(kScoreLimit)) ++u;
-    bad[0] = which;
-    bad[1] = t;
-    bad[2] = u;
-    return true;
-  }
-  return false;
-}
-
 struct Total {
   double nll = INFINITY;
   double entropy = 0;
@@ -106,16 +89,12 @@ template <class T, bool kEntropy>
 void write_gradient(const Band& band, int64_t k, const Factors& by, const CellFrame<T>& stays,
                     const CellFrame<T>& moves, const GridGradient<T>& grad) {
   const T by_p = T(by.p), by_label_p = T(by.label_p), by_q = T(by.q);
-  const int64_t last = band.last(k), last_label = std::min(last, band.num_labels() - 1);
-  for (int64_t u = band.first(k); u <= last; ++u)
-    grad.blank[band.frame(k, u) * grad.blank_width + u] +=
-        by_p * stays.m[u] + (kEntropy ? by_q * stays.r[u] : T(0));
-  for (int64_t u = band.first(k); u <= last_label; ++u) {
-    const int64_t t = band.frame(k, u);
-    const T value = by_p * moves.m[u] + (kEntropy ? by_q * moves.r[u] : T(0));
-    grad.label[t * grad.label_width + u] = value + by_label_p * moves.m[u];
-    if (band.type() == kConstrained) grad.blank[t * grad.blank_width + u + 1] += value;
-  }
+  const auto of = [by_p, by_q](const CellFrame<T>& arcs, int64_t u) {
+    return by_p * arcs.m[u] + (kEntropy ? by_q * arcs.r[u] : T(0));
+  };
+  add_gradients(
+      band, k, grad, [&](int64_t u) { return of(stays, u); }, [&](int64_t u) { return of(moves, u); },
+      [&](int64_t u) { return by_label_p * moves.m[u]; });
 }
 
 // `cells` ends where those of the utterance end.
@@ -171,8 +150,11 @@ void rnnt_grid_forward(const GridBatch<T>& batch, T* cells, double* nll, double*
     int64_t* found = bad + 3 * n;
     std::fill(found, found + 3, -1);
     Total result;
-    if (!find_bad(blank, band.num_frames(), band.num_labels() + 1, 0, found) &&
-        !find_bad(label, band.num_frames(), band.num_labels(), 1, found) && band.has_paths()) {
+    if (find_bad(blank, band.num_frames(), band.num_labels() + 1, found + 1)) {
+      found[0] = 0;
+    } else if (find_bad(label, band.num_frames(), band.num_labels(), found + 1)) {
+      found[0] = 1;
+    } else if (band.has_paths()) {
       BandStep<T> step(band, blank, label);
       const auto sweep = entropy != nullptr ? forward_utterance<T, true> : forward_utterance<T, false>;
       result = sweep(band, step, cells == nullptr ? nullptr : cells + batch.cell_offsets[n]);
@@ -187,12 +169,8 @@ template <class T>
 void rnnt_grid_backward(const GridBatch<T>& batch, const T* cells, const uint8_t* path_count, const double* grad_nll,
                         const double* grad_entropy, double fastemit, const GridGradient<T>& grad) {
   parallel_for(batch.num_utterances, batch.num_threads, [&](int64_t n) {
-    const int64_t blanks = grad.num_frames * grad.blank_width, labels = grad.num_frames * grad.label_width;
-    GridGradient<T> mine = grad;
-    mine.blank += n * blanks;
-    mine.label += n * labels;
-    std::fill(mine.blank, mine.blank + blanks, T(0));
-    std::fill(mine.label, mine.label + labels, T(0));
+    const GridGradient<T> mine = grad.utterance(n);
+    mine.clear();
     if (path_count[n] == kNoPath) return;
     const Band band = band_of(batch, n);
     BandStep<T> step(band, batch.blank.utterance(n), batch.label.utterance(n));

@@ -31,13 +31,6 @@ template <class T>
 void rnnt_grid_forward(const GridBatch<T>& batch, T* cells, double* nll, double* entropy, uint8_t* path_count,
                        int64_t* bad);
 
-template <class T>
-struct GridGradient {
-  T* blank;  // contiguous (N, num_frames, blank_width)
-  T* label;  // contiguous (N, num_frames, label_width)
-  int64_t num_frames, blank_width, label_width;
-};
-
 // Writes the gradient of sum(grad_nll * nll + grad_entropy * entropy) to every element of `grad`. Label arcs get the
 // nll's gradient times (1 + fastemit). grad_entropy is nullptr exactly if the forward call had no entropy.
 template <class T>

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 from torch import Tensor
 
+import wfst_entropy._native as _native
+import wfst_entropy._native.rnnt_kl as native
+from wfst_entropy._native.rnnt_grid import RnntGrid
+from wfst_entropy.algorithms.kernel_gradient import differentiable_once
 from wfst_entropy.fsa.errors import FsaValueError
 from wfst_entropy.losses.alignment import AlignmentKL, as_lengths, check_choice
 from wfst_entropy.losses.divergence import Direction, alignment_kl, precise, result_dtype
 from wfst_entropy.losses.rnnt_batch import RnntOptions, checked_rnnt_batch
 from wfst_entropy.losses.rnnt_planes import logit_planes
-from wfst_entropy.losses.rnnt_recursion import RNNT_TYPES, checked_grid, rnnt_recursion
+from wfst_entropy.losses.rnnt_recursion import (
+    RNNT_TYPES,
+    bad_node_score,
+    checked_grid,
+    rnnt_recursion,
+)
 from wfst_entropy.semirings import ConditionalKLSemiring
 
 
@@ -59,7 +71,6 @@ def rnnt_alignment_kl(
     Source: "Entropy semirings" (arXiv 2312.10087), Definition 4.2 and Eq. 13, for the raw
     divergence; the conditional one is that of the normalised paths.
 
-    >>> import torch
     >>> student = torch.tensor([[[[0.6, 0.4], [0.7, 0.3]], [[0.5, 0.5], [0.8, 0.2]]]]).log()
     >>> out = rnnt_alignment_kl(student, torch.zeros(1, 2, 2, 2), torch.tensor([[1]]), [2], [1])
     >>> [round(float(field), 4) for field in out]      # two paths, 1/2 each and 0.224 : 0.24
@@ -115,7 +126,6 @@ def rnnt_grid_alignment_kl(
     Raises:
         FsaTypeError, FsaValueError: see `rnnt_grid_alignment`; also for models of different shapes.
 
-    >>> import torch
     >>> blank = torch.tensor([[[0.6, 0.7], [0.5, 0.8]]]).log()
     >>> label = torch.tensor([[[0.4], [0.5]]]).log()
     >>> zeros = (torch.zeros(1, 2, 2), torch.zeros(1, 2, 1))
@@ -153,16 +163,81 @@ def _totals(
     direction: Direction,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """log Z of the second and first model, and the conditional divergence."""
-    width = student[0].shape[2] - 1
-    blank, label = (
-        direction.models(precise(s), precise(t))
-        for s, t in (
-            (student[0], teacher[0]),
-            (student[1][:, :, :width], teacher[1][:, :, :width]),
-        )
-    )
-    frames, labels = (x.to(student[0].device) for x in lengths)
+    width, device = student[0].shape[2] - 1, student[0].device
+    pairs = ((student[0], teacher[0]), (student[1][:, :, :width], teacher[1][:, :, :width]))
+    if device.type == "cpu" and _native.is_available():
+        dtype = result_dtype(student[0])
+        blank, label = (direction.models(s.to(dtype), t.to(dtype)) for s, t in pairs)
+        planes = (blank[1], label[1], blank[0], label[0])
+        save = torch.is_grad_enabled() and any(x.requires_grad for x in planes)
+        names = direction.models("student", "teacher")[::-1]
+        log_second, log_first, kl = _NativeKl.apply(*planes, (*lengths, rnnt_type), names, save)
+        return log_second, log_first, kl
+    blank, label = (direction.models(precise(s), precise(t)) for s, t in pairs)
+    frames, labels = (x.to(device) for x in lengths)
     second, first, kl = rnnt_recursion(
         blank, label, frames, labels, ConditionalKLSemiring(), rnnt_type
     )
     return second, first, kl
+
+
+class _NativeKl(torch.autograd.Function):
+    """The C++ engine, KL(p || q): one backward sweep gives the gradients of all outputs."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        p_blank: Tensor,
+        p_label: Tensor,
+        q_blank: Tensor,
+        q_label: Tensor,
+        shape: tuple[Tensor, Tensor, str],
+        names: tuple[str, str],
+        save: bool,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        planes = (p_blank, p_label, q_blank, q_label)
+        ctx.moments = p_blank.requires_grad or p_label.requires_grad
+        out = native.rnnt_kl_forward(_pair(planes, *shape), moments=ctx.moments, save=save)
+        for n in (out.bad[:, 0] >= 0).nonzero().flatten().tolist()[:1]:
+            model, plane, t, u = out.bad[n].tolist()
+            what = f"{names[model]}'s {('blank', 'label')[plane]}"
+            raise bad_node_score(what, [n, t, u], float(planes[2 * model + plane][n, t, u]))
+        ctx.save_for_backward(*planes, shape[0], shape[1], out.cells, out.status)
+        ctx.rnnt_type = shape[2]
+        ctx.set_materialize_grads(False)
+        return out.log_q, out.log_p, out.kl
+
+    @staticmethod
+    def backward(
+        ctx: Any, grad_log_q: Tensor | None, grad_log_p: Tensor | None, grad_kl: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
+        *planes, frames, labels, cells, status = ctx.saved_tensors
+        zeros = torch.zeros(status.shape, dtype=torch.float64)
+        by_kl, by_p, by_q = (
+            zeros if grad is None else grad for grad in (grad_kl, grad_log_p, grad_log_q)
+        )
+        needed = ctx.needs_input_grad
+        grads = native.rnnt_kl_backward(
+            _pair(tuple(planes), frames, labels, ctx.rnnt_type),
+            cells,
+            status,
+            by_kl,
+            by_p,
+            by_q,
+            moments=ctx.moments,
+            wanted=(needed[0] or needed[1], needed[2] or needed[3]),
+        )
+        depends = (*planes, grad_log_q, grad_log_p, grad_kl)
+        once = (None if g is None else differentiable_once(g, *depends) for g in grads)
+        return (*once, None, None, None)
+
+
+def _pair(
+    planes: tuple[Tensor, ...], frames: Tensor, labels: Tensor, rnnt_type: str
+) -> native.RnntGridPair:
+    p_blank, p_label, q_blank, q_label = planes
+    p, q = (
+        RnntGrid(blank, label, frames, labels, rnnt_type)
+        for blank, label in ((p_blank, p_label), (q_blank, q_label))
+    )
+    return native.RnntGridPair(p, q)

@@ -4,9 +4,9 @@
 
 A step: the smoothed loss of am + lm with the posteriors of its arcs, ranges of 5 positions,
 pruning, am + lm as the joiner, and the pruned loss with its lattice's entropy; forward, and
-backward to am and lm. The yardstick is torch's ctc_loss, forward and backward, with twice the utterances and two
-and a half times the frames. Stages are measured on their own, with a backward pass where they have
-one; their sum is a little less than the step, which also adds up gradients.
+backward to am and lm. The yardstick is torch's ctc_loss, forward and backward, with twice the
+utterances and two and a half times the frames. Stages are measured on their own, with a backward
+pass where they have one; the step adds up their gradients besides.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from torch import Tensor
 from wfst_entropy import _native
 from wfst_entropy.fsa.errors import FsaTypeError, FsaValueError
 from wfst_entropy.losses import (
+    PrunedRNNTLoss,
     do_rnnt_pruning,
     get_rnnt_prune_ranges,
     rnnt_alignment,
@@ -23,6 +24,8 @@ from wfst_entropy.losses import (
     rnnt_pruned_alignment,
     rnnt_pruned_alignment_kl,
 )
+
+needs_native = pytest.mark.skipif(not _native.is_available(), reason=_native.why_not())
 
 TYPES = ("regular", "modified", "constrained")
 FRAMES, LABELS = [5, 4, 4], [3, 2, 0]
@@ -149,6 +152,17 @@ def test_windows_of_all_positions_are_the_full_lattice(engine: str, rnnt_type: s
     assert torch.equal(more.nll, rnnt_alignment(logits, y, *LENGTHS).nll)
 
 
+def test_the_module_is_the_function():
+    logits, ranges, y = batch()
+    options: Any = {"reduction": "sum", "entropy_scale": 0.2, "use_hat_loss": True}
+    module = PrunedRNNTLoss(**options)
+    want = rnnt_loss_pruned(logits, ranges, y, *LENGTHS, **options)
+    assert torch.equal(module(logits, ranges, y, *LENGTHS), want)
+    assert "use_hat_loss=True" in repr(module)
+    with pytest.raises(FsaValueError, match="reduction: must be one of"):
+        PrunedRNNTLoss(reduction="odd")
+
+
 def test_numerical_gradients():
     logits, ranges, y = batch()
     logits = logits[:2, :, :, :3].requires_grad_()
@@ -199,6 +213,26 @@ def test_an_utterance_alone_is_the_same_bit_for_bit(engine: str):
         )
         assert torch.equal(alone.nll[0], whole.nll[i])
         assert torch.equal(alone.entropy[0], whole.entropy[i])
+
+
+@needs_native
+def test_the_same_bit_for_bit_for_any_number_of_threads():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(5, 30, 3, 17, generator=generator, requires_grad=True)
+    ranges = (torch.arange(30) // 4)[None, :, None] + torch.arange(3).expand(5, 30, 3)
+    y = torch.randint(1, 17, (5, 9), generator=generator)
+    results, before = [], torch.get_num_threads()
+    try:
+        for threads in (1, 2, 5):
+            torch.set_num_threads(threads)
+            out = rnnt_pruned_alignment(logits, ranges, y, [30, 29, 28, 30, 27], [9, 8, 7, 6, 5])
+            (grad,) = torch.autograd.grad((out.nll - out.entropy).sum(), logits)
+            results.append((*out, grad))
+    finally:
+        torch.set_num_threads(before)
+    assert results[0][2].tolist() == [True, True, True, False, False]
+    for other in results[1:]:
+        assert all(map(torch.equal, results[0], other))
 
 
 def test_windows_without_a_path(engine: str):

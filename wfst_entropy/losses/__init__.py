@@ -23,6 +23,7 @@ from wfst_entropy.losses.rnnt_grid import rnnt_grid_alignment
 from wfst_entropy.losses.rnnt_posterior import rnnt_occupancies
 from wfst_entropy.losses.rnnt_prune import do_rnnt_pruning, get_rnnt_prune_ranges
 from wfst_entropy.losses.rnnt_pruned import (
+    PrunedRNNTLoss,
     rnnt_loss_pruned,
     rnnt_pruned_alignment,
     rnnt_pruned_alignment_kl,
@@ -49,6 +50,7 @@ __all__ = [
     "CTCSoftDistillation",
     "LFMMILoss",
     "MWERLoss",
+    "PrunedRNNTLoss",
     "RNNTLoss",
     "RNNTSoftDistillation",
     "RnntArcPosteriors",

@@ -154,6 +154,75 @@ def rnnt_loss_pruned(
     )
 
 
+class PrunedRNNTLoss(torch.nn.Module):
+    """`rnnt_loss_pruned` as a module.
+
+    Args:
+        blank: the blank symbol.
+        reduction: ``"none"``, ``"mean"`` or ``"sum"``.
+        zero_infinity: whether an utterance without any alignment counts 0 instead of +inf.
+        entropy_scale: the weight of the entropy; positive rewards it.
+        kind: see `ctc_alignment`.
+        rnnt_type: see `rnnt_pruned_alignment`, as the following.
+        fused_log_softmax: whether to normalise the logits.
+        delay_penalty: rewards early labels.
+        fastemit_lambda: scales the gradient of label arcs.
+        use_hat_loss: whether to factorise as HAT does.
+
+    >>> loss, ranges = PrunedRNNTLoss(reduction="sum"), torch.tensor([[[0, 1], [0, 1]]])
+    >>> loss(torch.zeros(1, 2, 2, 2), ranges, torch.tensor([[1]]), [2], [1])
+    tensor(1.3863)
+    """
+
+    def __init__(
+        self,
+        blank: int = 0,
+        reduction: str = "mean",
+        zero_infinity: bool = False,
+        entropy_scale: float = 0.0,
+        kind: str = "conditional",
+        *,
+        rnnt_type: str = "regular",
+        fused_log_softmax: bool = True,
+        delay_penalty: float = 0.0,
+        fastemit_lambda: float = 0.0,
+        use_hat_loss: bool = False,
+    ) -> None:
+        super().__init__()
+        check_choice("kind", kind, KINDS)
+        check_choice("reduction", reduction, REDUCTIONS)
+        check_choice("rnnt_type", rnnt_type, RNNT_TYPES)
+        self.options: dict[str, Any] = {
+            "blank": blank,
+            "reduction": reduction,
+            "zero_infinity": zero_infinity,
+            "entropy_scale": entropy_scale,
+            "kind": kind,
+            "rnnt_type": rnnt_type,
+            "fused_log_softmax": fused_log_softmax,
+            "delay_penalty": delay_penalty,
+            "fastemit_lambda": fastemit_lambda,
+            "use_hat_loss": use_hat_loss,
+        }
+
+    def forward(
+        self,
+        logits: Tensor,
+        ranges: Tensor,
+        targets: Tensor,
+        logit_lengths: Tensor | list[int],
+        target_lengths: Tensor | list[int],
+    ) -> Tensor:
+        """Returns the loss; the arguments are those of `rnnt_loss_pruned`."""
+        return rnnt_loss_pruned(
+            logits, ranges, targets, logit_lengths, target_lengths, **self.options
+        )
+
+    def extra_repr(self) -> str:
+        """Shows the options in the module's repr."""
+        return ", ".join(f"{name}={value!r}" for name, value in self.options.items())
+
+
 def rnnt_pruned_alignment_kl(
     student_logits: Tensor,
     teacher_logits: Tensor,

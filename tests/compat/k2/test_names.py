@@ -85,7 +85,7 @@ def test_no_name_stands_there_twice():
 
 
 def test_nearly_all_names_are_here_and_tested():
-    """Of what is not left to a later search or RNN-T, 95 % are here and occur in a test."""
+    """Of what is not left to a later search or decoder, 95 % are here and occur in a test."""
     tests = [
         p.read_text() for p in Path(__file__).parent.glob("test_*.py") if p.name != "test_names.py"
     ]

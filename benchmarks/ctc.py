@@ -65,8 +65,7 @@ def both(
 
     def call() -> Result:
         with contextlib.nullcontext() if native else _native.disabled():
-            scores = leaf if normalised else leaf.float().log_softmax(-1)
-            out = ctc_alignment(scores, *rest)
+            out = ctc_alignment(leaf, *rest, fused_log_softmax=not normalised)
         (gradient,) = torch.autograd.grad((out.nll - 0.1 * out.entropy).sum(), leaf)
         return Result(out.nll.detach(), out.entropy.detach(), gradient)
 

@@ -50,7 +50,11 @@ class CtcSums:
             torch.get_num_threads(),
         )
         self.offsets = torch.empty(scores.shape[0], dtype=torch.int64)  # of posteriors
-        self.num_posteriors = int(self.native.workspace(self.offsets.data_ptr()))
+        self.num_posteriors = int(self.kernel("workspace")(self.native, self.offsets.data_ptr()))
+
+    def kernel(self, name: str) -> Any:
+        """Returns one of the extension's functions, for the dtype of the scores."""
+        return kernel(f"ctc_{name}_{_ROW_TYPES[self.dtype]}")
 
 
 def ctc_forward(sums: CtcSums, *, save: bool) -> Forward:
@@ -62,7 +66,8 @@ def ctc_forward(sums: CtcSums, *, save: bool) -> Forward:
     """
     size = sums.num_posteriors if save else 0
     result = Forward.empty(sums.shape[0], size, sums.computed, sums.offsets)
-    sums.native.forward(
+    sums.kernel("forward")(
+        sums.native,
         sums.offsets.data_ptr(),
         result.cells.data_ptr() if save else 0,
         result.nll.data_ptr(),
@@ -92,7 +97,8 @@ def ctc_backward(
     grad_nll = check(grad_nll, "grad_nll", torch.float64, (n,))
     grad_entropy = check(grad_entropy, "grad_entropy", torch.float64, (n,))
     grad = torch.empty(sums.shape, dtype=sums.dtype)
-    sums.native.backward(
+    sums.kernel("backward")(
+        sums.native,
         sums.offsets.data_ptr(),
         posteriors.data_ptr(),
         path_count.data_ptr(),

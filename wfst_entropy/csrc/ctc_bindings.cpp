@@ -39,25 +39,26 @@ CtcBatch<Row> ctc_batch(int64_t num_utterances, int64_t num_frames, int64_t num_
 template <class Row>
 void bind(nb::module_& m, const std::string& type) {
   using T = Computed<Row>;
-  nb::class_<CtcBatch<Row>>(m, ("CtcBatch_" + type).c_str())
-      .def_static("make", &ctc_batch<Row>)
-      .def("workspace", [](const CtcBatch<Row>& batch, uintptr_t posterior_offsets) {
-        return ctc_workspace(batch, pointer<int64_t>(posterior_offsets));
-      })
-      .def("forward", [](const CtcBatch<Row>& batch, uintptr_t posterior_offsets, uintptr_t posteriors, uintptr_t nll,
-                         uintptr_t entropy, uintptr_t path_count, uintptr_t bad_frame, uintptr_t bad_symbol) {
-        nb::gil_scoped_release released;
-        ctc_forward(batch, pointer<const int64_t>(posterior_offsets), pointer<T>(posteriors), pointer<double>(nll),
-                    pointer<double>(entropy), pointer<uint8_t>(path_count), pointer<int64_t>(bad_frame),
-                    pointer<int64_t>(bad_symbol));
-      })
-      .def("backward", [](const CtcBatch<Row>& batch, uintptr_t posterior_offsets, uintptr_t posteriors,
-                          uintptr_t path_count, uintptr_t grad_nll, uintptr_t grad_entropy, uintptr_t grad) {
-        nb::gil_scoped_release released;
-        ctc_backward(batch, pointer<const int64_t>(posterior_offsets), pointer<const T>(posteriors),
-                     pointer<const uint8_t>(path_count), pointer<const double>(grad_nll),
-                     pointer<const double>(grad_entropy), pointer<Row>(grad));
-      });
+  nb::class_<CtcBatch<Row>>(m, ("CtcBatch_" + type).c_str()).def_static("make", &ctc_batch<Row>);
+  m.def(("ctc_workspace_" + type).c_str(), [](const CtcBatch<Row>& batch, uintptr_t posterior_offsets) {
+    return ctc_workspace(batch, pointer<int64_t>(posterior_offsets));
+  });
+  m.def(("ctc_forward_" + type).c_str(),
+        [](const CtcBatch<Row>& batch, uintptr_t posterior_offsets, uintptr_t posteriors, uintptr_t nll,
+           uintptr_t entropy, uintptr_t path_count, uintptr_t bad_frame, uintptr_t bad_symbol) {
+          nb::gil_scoped_release released;
+          ctc_forward(batch, pointer<const int64_t>(posterior_offsets), pointer<T>(posteriors), pointer<double>(nll),
+                      pointer<double>(entropy), pointer<uint8_t>(path_count), pointer<int64_t>(bad_frame),
+                      pointer<int64_t>(bad_symbol));
+        });
+  m.def(("ctc_backward_" + type).c_str(),
+        [](const CtcBatch<Row>& batch, uintptr_t posterior_offsets, uintptr_t posteriors, uintptr_t path_count,
+           uintptr_t grad_nll, uintptr_t grad_entropy, uintptr_t grad) {
+          nb::gil_scoped_release released;
+          ctc_backward(batch, pointer<const int64_t>(posterior_offsets), pointer<const T>(posteriors),
+                       pointer<const uint8_t>(path_count), pointer<const double>(grad_nll),
+                       pointer<const double>(grad_entropy), pointer<Row>(grad));
+        });
 }
 
 }  // namespace

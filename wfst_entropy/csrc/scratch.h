@@ -1,4 +1,4 @@
-// Working memory of a kernel, laid out by hand and kept by its thread.
+// Working memory of a kernel, laid out by hand.
 #pragma once
 
 #include <cstddef>
@@ -31,49 +31,19 @@ class Arena {
   size_t used_ = 0;
 };
 
-// A block of memory for the duration of a call. Each thread keeps one of moderate size for its next call, because the
-// system hands out, and clears, fresh memory page by page.
+// A block of memory for the duration of a call.
 class Scratch {
  public:
-  explicit Scratch(size_t bytes) {
-    Kept& kept = kept_of_thread();
-    if (bytes <= kKeptBytes) {
-      if (kept.bytes < bytes) {
-        kept.bytes = 0;
-        kept.block = allocate(bytes);
-        kept.bytes = bytes;
-      }
-      begin_ = kept.block.get();
-    } else {
-      own_ = allocate(bytes);
-      begin_ = own_.get();
-    }
+  explicit Scratch(size_t bytes) : block_(new unsigned char[bytes + Arena::kAlignment]) {
+    advise_huge_pages(block_.get(), bytes);
   }
   void* begin() const {
-    const uintptr_t address = reinterpret_cast<uintptr_t>(begin_);
-    return begin_ + (Arena::kAlignment - address % Arena::kAlignment) % Arena::kAlignment;
+    const uintptr_t address = reinterpret_cast<uintptr_t>(block_.get());
+    return block_.get() + (Arena::kAlignment - address % Arena::kAlignment) % Arena::kAlignment;
   }
 
  private:
-  using Block = std::unique_ptr<unsigned char[]>;
-  struct Kept {
-    Block block;
-    size_t bytes = 0;
-  };
-  static constexpr size_t kKeptBytes = size_t(4) << 20;
-
-  static Kept& kept_of_thread() {
-    thread_local Kept kept;
-    return kept;
-  }
-  static Block allocate(size_t bytes) {
-    Block block(new unsigned char[bytes + Arena::kAlignment]);
-    advise_huge_pages(block.get(), bytes);
-    return block;
-  }
-
-  Block own_;
-  unsigned char* begin_;
+  std::unique_ptr<unsigned char[]> block_;
 };
 
 }  // namespace wfst_entropy

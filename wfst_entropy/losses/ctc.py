@@ -17,6 +17,7 @@ from wfst_entropy.losses.alignment import (
 from wfst_entropy.losses.ctc_batch import CtcBatch, checked_ctc_batch
 from wfst_entropy.losses.ctc_kernel import kernel_alignment
 from wfst_entropy.losses.ctc_recursion import ctc_recursion, log_softmax
+from wfst_entropy.losses.divergence import precise, result_dtype
 from wfst_entropy.semirings import ConditionalEntropySemiring
 
 
@@ -214,16 +215,20 @@ def _alignment(
         )
         valid = path_count > 0
     else:
-        scores = batch.log_probs
-        dtype = scores.dtype if scores.dtype == torch.float64 else torch.float32
-        precise = torch.float32 if scores.device.type == "mps" else torch.float64  # it has none
-        scores = scores.to(precise)
-        if fused_log_softmax:
-            scores = log_softmax(batch, scores)
-        mass, conditional = ctc_recursion(batch, scores, ConditionalEntropySemiring())
-        nll, conditional = -mass.to(dtype), conditional.to(dtype)
+        nll, conditional = _torch_alignment(batch, fused_log_softmax)
         valid = nll.detach() < torch.inf
     if not entropy:
         return Alignment(nll, conditional, valid)
     lengths = (batch.input_lengths, batch.targets.lengths)
     return Alignment(nll, entropy_of_kind(kind, nll, conditional, *lengths), valid)
+
+
+def _torch_alignment(batch: CtcBatch, fused_log_softmax: bool) -> tuple[Tensor, Tensor]:
+    scores = precise(batch.log_probs)
+    # results belong to the scores' graph even where no utterance has a frame
+    nothing = scores[:, :0].sum()
+    if fused_log_softmax:
+        scores = log_softmax(batch, scores)
+    mass, entropy = ctc_recursion(batch, scores, ConditionalEntropySemiring())
+    dtype = result_dtype(batch.log_probs)
+    return (nothing - mass).to(dtype), (nothing + entropy).to(dtype)

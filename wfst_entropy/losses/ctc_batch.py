@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from wfst_entropy._native.eager import eager
 from wfst_entropy.fsa.errors import FsaTypeError, FsaValueError
 from wfst_entropy.losses.alignment import as_lengths
 from wfst_entropy.losses.targets import Targets, check_blank, checked_targets
@@ -20,6 +21,7 @@ class CtcBatch(NamedTuple):
     blank: int
 
 
+@eager
 def checked_ctc_batch(
     log_probs: Tensor,
     targets: Tensor,

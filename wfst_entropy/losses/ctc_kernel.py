@@ -9,6 +9,7 @@ from torch import Tensor
 
 from wfst_entropy._native import CtcBatch as CtcTensors
 from wfst_entropy._native import ctc as native
+from wfst_entropy._native.eager import eager
 from wfst_entropy.algorithms.kernel_gradient import bad_score, differentiable_once
 from wfst_entropy.losses.ctc_batch import CtcBatch
 
@@ -16,6 +17,7 @@ _Labels = tuple[Tensor, Tensor, Tensor, Tensor, int]
 """Labels, where an utterance's begin, numbers of frames and of labels, and blank."""
 
 
+@eager
 def kernel_alignment(
     batch: CtcBatch, *, entropy: bool, fused_log_softmax: bool
 ) -> tuple[Tensor, Tensor, Tensor]:

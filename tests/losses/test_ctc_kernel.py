@@ -224,7 +224,9 @@ def test_an_overflow_of_half_precision_is_named(engine, value):
     half = torch.zeros(2, 5, 4, dtype=torch.float16)
     half[1, 3, 2] = value
     for fused in (False, True):
-        with pytest.raises(FsaValueError, match=r"utterance 1, frame 3, symbol 2 is .* overflow in"):
+        with pytest.raises(
+            FsaValueError, match=r"utterance 1, frame 3, symbol 2 is .* overflow in"
+        ):
             ctc_alignment(half, torch.tensor([[1], [2]]), [5, 5], [1, 1], fused_log_softmax=fused)
 
 

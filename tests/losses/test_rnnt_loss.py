@@ -349,7 +349,7 @@ def test_a_nearly_certain_model_keeps_its_small_loss(rnnt_type):
     exact = rnnt_alignment(logits.double(), *batch, rnnt_type=rnnt_type).nll.item()
     assert 1e-4 < exact < 1e-2
     out = rnnt_alignment(logits, *batch, rnnt_type=rnnt_type)
-    assert out.nll.item() == pytest.approx(exact, rel=1e-3)
+    assert out.nll.item() == pytest.approx(exact, rel=1e-6)
 
 
 def test_no_path_one_path_no_labels_and_no_frames(engine):
@@ -421,7 +421,7 @@ def test_loss_is_nll_minus_scaled_entropy(engine):
 @needs_native
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_the_gradient_can_be_written_over_the_logits(dtype):
-    leaf, targets, frames, labels = random_batch(dtype=dtype)
+    leaf, targets, frames, labels = random_batch(dtype=dtype, num_symbols=35)
     wanted = gradients(rnnt_alignment(2 * leaf, targets, frames, labels), leaf)
     logits = 2 * leaf
     before = logits.detach().clone()

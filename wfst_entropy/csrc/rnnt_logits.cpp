@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 #include <vector>
 
 #include "cell.h"
@@ -17,9 +18,13 @@ namespace {
 // One element of a row.
 template <class Row>
 Computed<Row> element(const Row* row, int64_t c) {
-  Computed<Row> value;
-  softmax_loops<Row>().read(1, row + c, &value);
-  return value;
+  if constexpr (std::is_same_v<Row, Computed<Row>>) {
+    return row[c];
+  } else {
+    Computed<Row> value;
+    softmax_loops<Row>().read(1, row + c, &value);
+    return value;
+  }
 }
 
 // One frame of one utterance.
@@ -60,7 +65,7 @@ bool read_node(const LogitBatch<Row>& batch, const Frame<Row>& frame, int64_t u,
   if (batch.normalise) {
     const Normaliser<T> normaliser = softmax_loops<Row>().normaliser(batch.num_symbols, row);
     if (!(normaliser.sum > 0)) return false;
-    const T log_sum = T(std::log(normaliser.sum));
+    const T log_sum = T(std::log1p(normaliser.rest));
     // the largest is taken off first: what remains of the best symbol's score keeps all its digits
     blank = (blank - normaliser.max) - log_sum;
     label = (label - normaliser.max) - log_sum;

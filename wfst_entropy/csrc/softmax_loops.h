@@ -34,10 +34,11 @@ using Computed = typename RowTraits<Row>::Computed;
 //   a NaN or +inf in the row   sum is NaN
 //   all elements -inf          max = -inf, sum = 0
 //   else                       1 <= sum <= n
+// rest = sum - 1 before rounding: of a nearly certain softmax, -log p = log1p(rest) of the best symbol keeps its digits.
 template <class T>
 struct Normaliser {
   T max;
-  double sum;
+  double sum, rest;
 };
 
 // Rows have unit stride, any length n >= 0 and any alignment; results depend on the elements alone.

@@ -77,15 +77,38 @@ WFST_INLINE void store_part(Row* p, int64_t count, const typename RowIo<Row>::V&
   __builtin_memcpy(p, row, count * sizeof(Row));
 }
 
+// All bits set in the last `count` lanes of a vector, at kSize - count.
+template <class T>
+struct LastLanes {
+  Int<T> bits[2 * Pack<T>::kSize] = {};
+  constexpr LastLanes() {
+    for (int k = Pack<T>::kSize; k < 2 * Pack<T>::kSize; ++k) bits[k] = -1;
+  }
+};
+
+// The last `count` of n elements, and `fill` in the other lanes. They stand last if there is a whole vector of elements
+// to read, else first.
+template <class Row>
+WFST_INLINE typename RowIo<Row>::V load_tail(const Row* row, int64_t n, int64_t count, Computed<Row> fill) {
+  using T = Computed<Row>;
+  using V = typename Pack<T>::Real;
+  static constexpr LastLanes<T> last;
+  if (n < Pack<T>::kSize) return load_part(row, count, fill);
+  const V v = RowIo<Row>::load_from(row + n - Pack<T>::kSize);
+  return load_int<T>(last.bits + count) != 0 ? v : splat<V>(fill);
+}
+
 // exp(d) for d <= 0, to about one unit in the last place; exactly 0 below the normal range, NaN for NaN.
 template <class V>
 WFST_INLINE V exp_not_positive(V d) {
   using T = Element<V>;
+  using I = Integer<V>;
   using Traits = CellTraits<T>;
-  const V lowest = splat<V>(T(-kLn2) * T(Traits::kBias + 1));
-  d = d < lowest ? lowest : d;  // a NaN stays
-  const Integer<V> e = convert<Integer<V>>(V(larger(d, lowest) * T(1.44269504088896340736) - T(0.5)));
-  const V n = convert<V>(e);
+  constexpr T magic = T(1.5) * T(Int<T>(1) << Traits::kMantissaBits);  // adding it rounds to an integer
+  const V lowest = splat<V>(T(-kLn2) * T(Traits::kBias));
+  d = lowest > d ? lowest : d;  // a NaN stays
+  const V shifted = d * T(1.44269504088896340736) + magic;
+  const V n = shifted - magic;
   const V r = (d - n * Traits::kLn2Hi) - n * Traits::kLn2Lo;
   T factorial = 1;
   for (int k = 2; k <= Traits::kExpDegree; ++k) factorial *= T(k);
@@ -94,8 +117,22 @@ WFST_INLINE V exp_not_positive(V d) {
     factorial /= T(k);
     y = y * r + T(1) / factorial;
   }
-  return y * pow2<V>(e);
+  // 2^n, from -bias (which is 0) to 0
+  const I e = same_bits<I>(shifted) - same_bits<I>(splat<V>(magic)) + Traits::kBias;
+  return y * same_bits<V>(e << Traits::kMantissaBits);
 }
+
+// A sum of exponentials, those of the largest element counted apart: they are exactly 1.
+template <class V>
+struct ExpSum {
+  V below{}, ones{};
+
+  WFST_INLINE void add(V d) {
+    const V y = exp_not_positive(d);
+    below += d == Element<V>(0) ? V{} : y;
+    ones += d == Element<V>(0) ? splat<V>(Element<V>(1)) : V{};
+  }
+};
 
 template <class Row>
 WFST_TARGET Normaliser<Computed<Row>> row_normaliser(int64_t n, const Row* row) {
@@ -104,45 +141,32 @@ WFST_TARGET Normaliser<Computed<Row>> row_normaliser(int64_t n, const Row* row) 
   constexpr int step = Pack<T>::kSize, chains = 4;
   const T lowest = T(-__builtin_inf());
   const int64_t whole = n / step * step;
+  const V tail = load_tail(row, n, n - whole, lowest);
   V top[chains];
-  for (V& v : top) v = splat<V>(lowest);
+  for (V& v : top) v = tail;
   int64_t i = 0;
   for (; i + chains * step <= whole; i += chains * step)
     for (int k = 0; k < chains; ++k) top[k] = larger(RowIo<Row>::load_from(row + i + k * step), top[k]);
   for (; i < whole; i += step) top[0] = larger(RowIo<Row>::load_from(row + i), top[0]);
-  if (i < n) top[0] = larger(load_part(row + i, n - i, lowest), top[0]);
   const T max = largest_of<T>(larger(larger(top[0], top[1]), larger(top[2], top[3])));
   // a maximum passes a NaN by, so that only the sum tells an empty row from a bad one
   const T shift = max == lowest ? T(0) : max;
   const V shifts = splat<V>(shift);
   // short sums of floats, added up in double precision: long rows lose nothing
   constexpr int64_t block = 64 * step;
-  double sum = 0;
+  ExpSum<V> last;
+  last.add(tail - shifts);
+  double below = sum_of<T>(last.below), ones = sum_of<T>(last.ones);
   for (int64_t begin = 0; begin < whole; begin += block) {
     const int64_t end = begin + block < whole ? begin + block : whole;
-    V sums[chains] = {};
+    ExpSum<V> sums[chains];
     for (i = begin; i + chains * step <= end; i += chains * step)
-      for (int k = 0; k < chains; ++k)
-        sums[k] += exp_not_positive(V(RowIo<Row>::load_from(row + i + k * step) - shifts));
-    for (; i < end; i += step) sums[0] += exp_not_positive(V(RowIo<Row>::load_from(row + i) - shifts));
-    sum += sum_of<T>(V((sums[0] + sums[1]) + (sums[2] + sums[3])));
+      for (int k = 0; k < chains; ++k) sums[k].add(RowIo<Row>::load_from(row + i + k * step) - shifts);
+    for (; i < end; i += step) sums[0].add(RowIo<Row>::load_from(row + i) - shifts);
+    below += sum_of<T>(V((sums[0].below + sums[1].below) + (sums[2].below + sums[3].below)));
+    ones += sum_of<T>(V((sums[0].ones + sums[1].ones) + (sums[2].ones + sums[3].ones)));
   }
-  if (whole < n) sum += sum_of<T>(exp_not_positive(V(load_part(row + whole, n - whole, lowest) - shifts)));
-  return {max, sum};
-}
-
-// scale * exp(row[i] - max), given to put(i, count, vector).
-template <class Row, class Put>
-WFST_INLINE void run_softmax(int64_t n, const Row* row, Computed<Row> max, Computed<Row> scale, const Put& put) {
-  using T = Computed<Row>;
-  using V = typename Pack<T>::Real;
-  constexpr int step = Pack<T>::kSize;
-  const T lowest = T(-__builtin_inf());
-  const V shifts = splat<V>(max == lowest ? T(0) : max);
-  int64_t i = 0;
-  for (; i + step <= n; i += step)
-    put(i, step, V(scale * exp_not_positive(V(RowIo<Row>::load_from(row + i) - shifts))));
-  if (i < n) put(i, n - i, V(scale * exp_not_positive(V(load_part(row + i, n - i, lowest) - shifts))));
+  return {max, ones + below, (ones - 1) + below};
 }
 
 // Stores vectors, or the first numbers of the last one.
@@ -157,32 +181,54 @@ struct PutRow {
   }
 };
 
+// f of the row's vectors into out, f's results being vectors. In place, too, where the types agree: what is read of the
+// last elements together with some before them is read first.
+template <class Out, class Row, class F>
+WFST_INLINE void map_row(int64_t n, const Row* row, Out* out, const F& f) {
+  using T = Computed<Row>;
+  constexpr int step = Pack<T>::kSize;
+  if (n < step) return store_part(out, n, f(load_part(row, n, T(0))));
+  const auto tail = f(RowIo<Row>::load_from(row + n - step));
+  for (int64_t i = 0; i + step <= n; i += step) RowIo<Out>::store_to(out + i, f(RowIo<Row>::load_from(row + i)));
+  RowIo<Out>::store_to(out + n - step, tail);
+}
+
+// scale * exp(x - shift)
+template <class T>
+struct ScaledExp {
+  using V = typename Pack<T>::Real;
+  T shift, scale;
+  WFST_INLINE V operator()(V x) const { return scale * exp_not_positive(V(x - shift)); }
+};
+
+template <class T>
+WFST_INLINE ScaledExp<T> scaled_exp(T max, T scale) {
+  return {max == T(-__builtin_inf()) ? T(0) : max, scale};
+}
+
+template <class V>
+struct Same {
+  WFST_INLINE V operator()(V x) const { return x; }
+};
+
 template <class Row>
 WFST_TARGET void row_softmax(int64_t n, const Row* row, Computed<Row> max, Computed<Row> scale, Computed<Row>* out) {
-  run_softmax(n, row, max, scale, PutRow<Computed<Row>>{out});
+  map_row(n, row, out, scaled_exp(max, scale));
 }
 
 template <class Row>
 WFST_TARGET void row_softmax_as_row(int64_t n, const Row* row, Computed<Row> max, Computed<Row> scale, Row* out) {
-  run_softmax(n, row, max, scale, PutRow<Row>{out});
+  map_row(n, row, out, scaled_exp(max, scale));
 }
 
 template <class Row>
 WFST_TARGET void read_row(int64_t n, const Row* row, Computed<Row>* out) {
-  using T = Computed<Row>;
-  const PutRow<T> put{out};
-  int64_t i = 0;
-  for (; i + Pack<T>::kSize <= n; i += Pack<T>::kSize) put(i, Pack<T>::kSize, RowIo<Row>::load_from(row + i));
-  if (i < n) put(i, n - i, load_part(row + i, n - i, T(0)));
+  map_row(n, row, out, Same<typename RowIo<Row>::V>{});
 }
 
 template <class Row>
 WFST_TARGET void write_row(int64_t n, const Computed<Row>* values, Row* row) {
-  using T = Computed<Row>;
-  const PutRow<Row> put{row};
-  int64_t i = 0;
-  for (; i + Pack<T>::kSize <= n; i += Pack<T>::kSize) put(i, Pack<T>::kSize, load<T>(values + i));
-  if (i < n) put(i, n - i, load_part(values + i, n - i, T(0)));
+  map_row(n, values, row, Same<typename RowIo<Row>::V>{});
 }
 
 template <class Row>

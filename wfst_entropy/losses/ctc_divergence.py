@@ -13,7 +13,7 @@ from wfst_entropy.algorithms.kernel_gradient import bad_score, differentiable_on
 from wfst_entropy.fsa.errors import FsaTypeError, FsaValueError
 from wfst_entropy.losses.alignment import AlignmentKL
 from wfst_entropy.losses.ctc_batch import CtcBatch, checked_ctc_batch
-from wfst_entropy.losses.ctc_recursion import ctc_recursion
+from wfst_entropy.losses.ctc_recursion import ctc_recursion, log_softmax
 from wfst_entropy.losses.divergence import Direction, alignment_kl, precise, result_dtype
 from wfst_entropy.semirings import ConditionalKLSemiring
 
@@ -89,8 +89,9 @@ def ctc_alignment_kl(
     teacher = direction.teacher(teacher_log_probs)
     if fused_log_softmax:
         dtype = result_dtype(student_log_probs)
-        batch = batch._replace(log_probs=student_log_probs.log_softmax(2, dtype=dtype))
-        teacher = teacher.log_softmax(2, dtype=dtype)
+        teacher = log_softmax(batch, teacher.to(dtype), _TEACHER)
+        normalised = log_softmax(batch, student_log_probs.to(dtype), _STUDENT)
+        batch = batch._replace(log_probs=normalised)
     value = _totals(batch, teacher, direction)
     lengths = (batch.input_lengths, batch.targets.lengths)
     return alignment_kl(value, direction, result_dtype(student_log_probs), *lengths)

@@ -3,7 +3,7 @@
 # prints the environment that a Python needs to run it.
 #   tests/fuzz/build_sanitized.sh [build/sanitized]
 #   env $(tests/fuzz/build_sanitized.sh) python tests/fuzz/run.py --minutes 10
-# PYTHON names the interpreter (python3 by default), CXX the compiler.
+# PYTHON names the interpreter (python3 by default), CXX the compiler, JOBS how many to run at once (one per core).
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 target=$(mkdir -p "${1:-$root/build/sanitized}" && cd "${1:-$root/build/sanitized}" && pwd)
@@ -11,7 +11,7 @@ python=${PYTHON:-python3}
 
 cmake -S "$root" -B "$target/cmake" -DCMAKE_BUILD_TYPE=RelWithDebInfo -DWFST_ENTROPY_SANITIZE=ON \
   -DPython_EXECUTABLE="$(command -v "$python")" -Dnanobind_DIR="$("$python" -m nanobind --cmake_dir)" >&2
-cmake --build "$target/cmake" --parallel >&2
+cmake --build "$target/cmake" --parallel "${JOBS:-$(getconf _NPROCESSORS_ONLN)}" >&2
 rm -rf "$target/package"
 mkdir -p "$target/package/wfst_entropy"
 (cd "$root/wfst_entropy" && find . -name '*.py' -o -name 'py.typed') |

@@ -378,8 +378,10 @@ def test_no_path_one_path_no_labels_and_no_frames(engine):
     loss = rnnt_loss(logits, targets, frames, labels, zero_infinity=True, entropy_scale=0.5)
     assert loss.isfinite() and rnnt_loss(logits, targets, frames, labels) == INF
     assert rnnt_alignment(logits[:0], targets[:0], [], []).nll.shape == (0,)
-    no_frames = rnnt_alignment(logits[:, :0], targets[:, :0], [0] * 5, [0] * 5)
-    assert no_frames.nll.tolist() == [0] * 5
+    for num_frames in (3, 0):  # of the tensor
+        no_frames = rnnt_alignment(logits[:, :num_frames], targets[:, :0], [0] * 5, [0] * 5)
+        assert no_frames.nll.tolist() == [0] * 5
+        assert not gradients(no_frames, logits).any()
 
 
 def test_masks_that_leave_one_path_or_none(engine):

@@ -122,7 +122,7 @@ class BandStep {
   bool keep_common(const BandStep& other) {
     bool any = false;
     for (size_t i = 0; i < x_.size(); ++i) {
-      const bool lost = (other.x_[i] == kNever) & (x_[i] != kNever);
+      const bool lost = other.x_[i] == kNever && x_[i] != kNever;
       x_[i] = lost ? kNever : x_[i];
       any |= lost;
     }

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from wfst_entropy._native.eager import eager
 from wfst_entropy.fsa.errors import FsaTypeError, FsaValueError
 from wfst_entropy.losses.alignment import as_lengths
 from wfst_entropy.losses.targets import Targets, check_blank, checked_targets
@@ -45,6 +46,7 @@ class RnntOptions(NamedTuple):
     reuse_logits_for_grads: bool = False
 
 
+@eager
 def checked_rnnt_batch(
     logits: Tensor,
     targets: Tensor,

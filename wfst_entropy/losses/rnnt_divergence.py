@@ -9,6 +9,7 @@ from torch import Tensor
 
 import wfst_entropy._native as _native
 import wfst_entropy._native.rnnt_kl as native
+from wfst_entropy._native.eager import eager
 from wfst_entropy._native.rnnt_grid import RnntGrid
 from wfst_entropy.algorithms.kernel_gradient import differentiable_once
 from wfst_entropy.fsa.errors import FsaValueError
@@ -169,16 +170,23 @@ def _totals(
         dtype = result_dtype(student[0])
         blank, label = (direction.models(s.to(dtype), t.to(dtype)) for s, t in pairs)
         planes = (blank[1], label[1], blank[0], label[0])
-        save = torch.is_grad_enabled() and any(x.requires_grad for x in planes)
-        names = direction.models("student", "teacher")[::-1]
-        log_second, log_first, kl = _NativeKl.apply(*planes, (*lengths, rnnt_type), names, save)
-        return log_second, log_first, kl
+        first_name, second_name = direction.models("student", "teacher")[::-1]
+        return _kernel_totals(planes, (*lengths, rnnt_type), (first_name, second_name))
     blank, label = (direction.models(precise(s), precise(t)) for s, t in pairs)
     frames, labels = (x.to(device) for x in lengths)
     second, first, kl = rnnt_recursion(
         blank, label, frames, labels, ConditionalKLSemiring(), rnnt_type
     )
     return second, first, kl
+
+
+@eager
+def _kernel_totals(
+    planes: tuple[Tensor, ...], shape: tuple[Tensor, Tensor, str], names: tuple[str, str]
+) -> tuple[Tensor, Tensor, Tensor]:
+    save = torch.is_grad_enabled() and any(x.requires_grad for x in planes)
+    log_q, log_p, kl = _NativeKl.apply(*planes, shape, names, save)
+    return log_q, log_p, kl
 
 
 class _NativeKl(torch.autograd.Function):

@@ -9,6 +9,7 @@ from torch import Tensor
 
 import wfst_entropy._native as _native
 import wfst_entropy._native.rnnt_grid as native
+from wfst_entropy._native.eager import eager
 from wfst_entropy.algorithms.kernel_gradient import differentiable_once
 from wfst_entropy.losses.alignment import (
     KINDS,
@@ -109,14 +110,8 @@ def grid_totals(
         fastemit_lambda: the nll's gradient of labels is multiplied by one plus this.
     """
     if _native.can_run(blank_scores):
-        wanted = blank_scores.requires_grad or label_scores.requires_grad
-        nll, conditional, path_count = _NativeGrid.apply(
-            blank_scores,
-            label_scores,
-            (frames, labels, rnnt_type),
-            (entropy, torch.is_grad_enabled() and wanted, fastemit_lambda),
-        )
-        return nll, conditional, path_count > 0
+        shape = (frames, labels, rnnt_type)
+        return _kernel_totals(blank_scores, label_scores, shape, entropy, fastemit_lambda)
     dtype, device = blank_scores.dtype, blank_scores.device
     precise = dtype if device.type == "mps" else torch.float64  # mps has no float64
     lengths = (frames.to(device), labels.to(device), ConditionalEntropySemiring(), rnnt_type)
@@ -125,8 +120,24 @@ def grid_totals(
     if fastemit_lambda != 0:
         louder: Tensor = _ScaledGradient.apply(label, 1 + fastemit_lambda)
         mass, _ = rnnt_recursion(blank, louder, *lengths)
-    nll = -mass.to(dtype)
-    return nll, conditional.to(dtype), nll.detach() < torch.inf
+    # results belong to the scores' graph even where no utterance has a frame
+    nothing = blank[:, :0].sum() + label[:, :0].sum()
+    nll = (nothing - mass).to(dtype)
+    return nll, (nothing + conditional).to(dtype), nll.detach() < torch.inf
+
+
+@eager
+def _kernel_totals(
+    blank: Tensor,
+    label: Tensor,
+    shape: tuple[Tensor, Tensor, str],
+    entropy: bool,
+    fastemit_lambda: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    save = torch.is_grad_enabled() and (blank.requires_grad or label.requires_grad)
+    options = (entropy, save, fastemit_lambda)
+    nll, conditional, path_count = _NativeGrid.apply(blank, label, shape, options)
+    return nll, conditional, path_count > 0
 
 
 class _ScaledGradient(torch.autograd.Function):

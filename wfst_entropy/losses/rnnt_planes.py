@@ -9,6 +9,7 @@ from torch import Tensor
 
 import wfst_entropy._native as _native
 import wfst_entropy._native.rnnt_logits as native
+from wfst_entropy._native.eager import eager
 from wfst_entropy.algorithms.intersect_dense import SCORE_LIMIT
 from wfst_entropy.algorithms.kernel_gradient import differentiable_once
 from wfst_entropy.fsa.errors import FsaValueError
@@ -27,11 +28,7 @@ def logit_planes(batch: RnntBatch, options: RnntOptions) -> tuple[Tensor, Tensor
     """
     logits = batch.logits
     if _native.is_available() and logits.device.type == "cpu" and logits.dtype in native.DTYPES:
-        if options.reuse_logits_for_grads and logits.requires_grad and torch.is_grad_enabled():
-            _check_reusable(batch)
-        blank, label = _NativePlanes.apply(
-            logits, batch, options.fused_log_softmax, options.reuse_logits_for_grads
-        )
+        blank, label = _kernel_planes(batch, options)
     else:
         blank, label = _torch_planes(batch, options.fused_log_softmax)
     if options.delay_penalty != 0:
@@ -79,6 +76,15 @@ def _labels_at(batch: RnntBatch, nodes: Tensor) -> Tensor:
     padded = torch.nn.functional.pad(batch.targets.padded(batch.blank), (0, 1), value=batch.blank)
     index = nodes.clamp(max=padded.shape[1] - 1).expand(padded.shape[0], -1, -1)
     return padded.gather(1, index.flatten(1)).view(index.shape)
+
+
+@eager
+def _kernel_planes(batch: RnntBatch, options: RnntOptions) -> tuple[Tensor, Tensor]:
+    logits, reuse = batch.logits, options.reuse_logits_for_grads
+    if reuse and logits.requires_grad and torch.is_grad_enabled():
+        _check_reusable(batch)
+    blank, label = _NativePlanes.apply(logits, batch, options.fused_log_softmax, reuse)
+    return blank, label
 
 
 class _NativePlanes(torch.autograd.Function):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import sys
 from pathlib import Path
@@ -473,12 +474,17 @@ def test_memory_beside_inputs_and_gradient(dtype):
         return torch.autograd.grad((out.nll - 0.1 * out.entropy).sum(), logits)
 
     run()
+    libc = ctypes.CDLL(None)
+    if not hasattr(libc, "malloc_trim"):
+        pytest.skip("the C library keeps what was freed")
+    libc.malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")  # the peak is now what is used now
     before = rss("VmRSS")
     (grad,) = run()
     nodes = n * num_frames * (num_labels + 1)
     used = rss("VmHWM") - before - grad.numel() * grad.element_size()
-    assert used / nodes <= 80
+    # at least the cells: of masses, exponents and moments
+    assert 3 * logits.element_size() <= used / nodes <= 80
 
 
 @pytest.mark.parametrize("value", [math.nan, INF])

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from wfst_entropy._native import Forward, check, kernel
+from wfst_entropy._native.eager import eager
 
 
 class DenseGraphs:
@@ -21,6 +22,7 @@ class DenseGraphs:
         num_symbols: labels must lie in -1..num_symbols-1.
     """
 
+    @eager
     def __init__(
         self,
         arcs: Tensor,

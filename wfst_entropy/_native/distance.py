@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from wfst_entropy._native import check, kernel
+from wfst_entropy._native.eager import eager
 from wfst_entropy._native.surgery import InputError, LimitError
 
 
@@ -29,6 +30,7 @@ class GraphOrder:
         LimitError: there are more states than 32-bit numbers can count.
     """
 
+    @eager
     def __init__(
         self, source: Tensor, destination: Tensor, num_states: int, starts: Tensor, ends: Tensor
     ) -> None:

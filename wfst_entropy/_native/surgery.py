@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from wfst_entropy._native import check, kernel
+from wfst_entropy._native.eager import eager
 
 
 class GraphArrays(NamedTuple):
@@ -33,6 +34,7 @@ class InputError(ValueError):
     """The operation has no answer for this input."""
 
 
+@eager
 def run(
     operation: str,
     graphs: Sequence[GraphArrays],

@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 
 from wfst_entropy._native import dense as native
+from wfst_entropy._native.eager import eager
 from wfst_entropy.algorithms.kernel_gradient import bad_score, differentiable_once
 from wfst_entropy.fsa import DenseFsaVec, Fsa
 
 
+@eager
 def kernel_totals(
     graph: Fsa, dense: DenseFsaVec, name: str, *, entropy: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -66,6 +68,7 @@ class _KernelTotals(torch.autograd.Function):
     """One backward sweep gives the gradient of both outputs in both inputs."""
 
     @staticmethod
+    @eager
     def forward(
         ctx: Any,
         scores: Tensor,
@@ -92,6 +95,7 @@ class _KernelTotals(torch.autograd.Function):
         return out.nll.to(scores.dtype), out.entropy.to(scores.dtype), out.path_count
 
     @staticmethod
+    @eager
     def backward(
         ctx: Any, grad_nll: Tensor | None, grad_entropy: Tensor | None, _: None
     ) -> tuple[Tensor | None, ...]:

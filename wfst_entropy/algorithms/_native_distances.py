@@ -10,6 +10,7 @@ from torch import Tensor
 
 from wfst_entropy._native import can_run
 from wfst_entropy._native import distance as native
+from wfst_entropy._native.eager import eager
 from wfst_entropy._native.surgery import InputError
 from wfst_entropy.fsa import Fsa
 from wfst_entropy.fsa.errors import FsaValueError
@@ -82,6 +83,7 @@ def _order(fsas: Fsa, reverse: bool) -> native.GraphOrder:
 
 class _Distances(torch.autograd.Function):
     @staticmethod
+    @eager
     def forward(
         ctx: Any,
         distances: native.Distances,
@@ -95,6 +97,7 @@ class _Distances(torch.autograd.Function):
         return tuple(v.to(dtype) for v in values[: distances.num_slots])
 
     @staticmethod
+    @eager
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         weights, values = (
             ctx.saved_tensors[: ctx.num_weights],

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from wfst_entropy._native.eager import eager
 from wfst_entropy.algorithms.path_entropy import raw_entropy
 from wfst_entropy.fsa.errors import FsaTypeError, FsaValueError
 
@@ -56,6 +57,7 @@ def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
         raise FsaValueError(f"{name}: must be one of {wanted}, got {value!r}")
 
 
+@eager
 def as_lengths(
     name: str, lengths: Any, num_utterances: int, longest: int | None = None, axis: str = ""
 ) -> Tensor:

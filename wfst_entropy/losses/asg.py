@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from wfst_entropy._native.eager import eager
 from wfst_entropy.fsa import DenseFsaVec, Fsa, RaggedShape, RaggedTensor
 from wfst_entropy.fsa.errors import FsaTypeError, FsaValueError
 from wfst_entropy.losses.alignment import KINDS, REDUCTIONS, Alignment, as_lengths, check_choice
@@ -15,6 +16,7 @@ from wfst_entropy.losses.targets import checked_targets
 from wfst_entropy.topologies import asg_graph, asg_topo
 
 
+@eager
 def asg_alignment(
     scores: Tensor,
     targets: Tensor,
@@ -67,6 +69,7 @@ def asg_alignment(
     return lf_mmi_alignment(numerator, denominator, dense, kind, lengths)
 
 
+@eager
 def asg_loss(
     scores: Tensor,
     targets: Tensor,

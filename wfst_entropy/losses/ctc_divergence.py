@@ -9,6 +9,7 @@ from torch import Tensor
 
 import wfst_entropy._native as _native
 from wfst_entropy._native import ctc_kl as native
+from wfst_entropy._native.eager import eager
 from wfst_entropy.algorithms.kernel_gradient import bad_score, differentiable_once
 from wfst_entropy.fsa.errors import FsaTypeError, FsaValueError
 from wfst_entropy.losses.alignment import AlignmentKL
@@ -130,6 +131,7 @@ class _NativeCtcKl(torch.autograd.Function):
     """The C++ engine, KL(p || q): one backward sweep gives the gradients of all outputs."""
 
     @staticmethod
+    @eager
     def forward(
         ctx: Any,
         p: Tensor,
@@ -150,6 +152,7 @@ class _NativeCtcKl(torch.autograd.Function):
         return out.log_q, out.log_p, out.kl
 
     @staticmethod
+    @eager
     def backward(
         ctx: Any, grad_log_q: Tensor | None, grad_log_p: Tensor | None, grad_kl: Tensor | None
     ) -> tuple[Tensor | None, ...]:

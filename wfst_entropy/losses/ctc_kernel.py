@@ -45,6 +45,7 @@ class _KernelCtc(torch.autograd.Function):
     """The forward call keeps posteriors; the backward one scatters them into a dense gradient."""
 
     @staticmethod
+    @eager
     def forward(
         ctx: Any, scores: Tensor, labels: _Labels, entropy: bool, softmax: bool, save: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -61,6 +62,7 @@ class _KernelCtc(torch.autograd.Function):
         return out.nll.to(sums.computed), out.entropy.to(sums.computed), out.path_count
 
     @staticmethod
+    @eager
     def backward(
         ctx: Any, grad_nll: Tensor | None, grad_entropy: Tensor | None, _: None
     ) -> tuple[Tensor | None, ...]:

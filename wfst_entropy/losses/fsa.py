@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 import wfst_entropy._native as _native
+from wfst_entropy._native.eager import eager
 from wfst_entropy.algorithms._intersect_dense_kernel import kernel_totals
 from wfst_entropy.algorithms.intersect_dense import check_graph, intersect_dense_tot_scores
 from wfst_entropy.fsa import DenseFsaVec, Fsa
@@ -22,6 +23,7 @@ from wfst_entropy.losses.alignment import (
 from wfst_entropy.semirings import ConditionalEntropySemiring
 
 
+@eager
 def fsa_alignment(
     graph: Fsa,
     dense: DenseFsaVec,
@@ -100,6 +102,7 @@ def _alignment(
     return Alignment(nll, entropy_of_kind(kind, nll, entropy, lengths, labels), valid)
 
 
+@eager
 def fsa_loss(
     graph: Fsa,
     dense: DenseFsaVec,

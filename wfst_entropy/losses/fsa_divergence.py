@@ -10,6 +10,7 @@ from torch import Tensor
 import wfst_entropy._native as _native
 from wfst_entropy._native import dense as native
 from wfst_entropy._native import dense_kl as native_kl
+from wfst_entropy._native.eager import eager
 from wfst_entropy.algorithms._intersect_dense_kernel import kernel_graphs
 from wfst_entropy.algorithms.intersect_dense import (
     check_graph,
@@ -24,6 +25,7 @@ from wfst_entropy.losses.divergence import Direction, alignment_kl
 from wfst_entropy.semirings import ConditionalKLSemiring
 
 
+@eager
 def fsa_alignment_kl(
     graph: Fsa,
     student_dense: DenseFsaVec,
@@ -127,6 +129,7 @@ class _NativeFsaKl(torch.autograd.Function):
     """The C++ engine, KL(p || q): one backward sweep gives the gradients of all outputs."""
 
     @staticmethod
+    @eager
     def forward(
         ctx: Any,
         p: Tensor,
@@ -156,6 +159,7 @@ class _NativeFsaKl(torch.autograd.Function):
         return out.log_q, out.log_p, out.kl
 
     @staticmethod
+    @eager
     def backward(
         ctx: Any, grad_log_q: Tensor | None, grad_log_p: Tensor | None, grad_kl: Tensor | None
     ) -> tuple[Tensor | None, ...]:

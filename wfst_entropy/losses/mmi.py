@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from wfst_entropy._native.eager import eager
 from wfst_entropy.fsa import DenseFsaVec, Fsa
 from wfst_entropy.fsa.errors import FsaValueError
 from wfst_entropy.losses.alignment import (
@@ -20,6 +21,7 @@ from wfst_entropy.losses.alignment import (
 from wfst_entropy.losses.fsa import fsa_alignment, fsa_loss
 
 
+@eager
 def lf_mmi_alignment(
     numerator: Fsa,
     denominator: Fsa,
@@ -74,6 +76,7 @@ def lf_mmi_alignment(
     return Alignment(nll, torch.where(valid, out.entropy, 0.0), valid)
 
 
+@eager
 def lf_mmi_loss(
     numerator: Fsa,
     denominator: Fsa,

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from wfst_entropy._native.eager import eager
 from wfst_entropy.algorithms import (
     edit_distance,
     expected_edit_counts,
@@ -22,6 +23,7 @@ from wfst_entropy.fsa.errors import FsaTypeError, FsaValueError
 from wfst_entropy.losses.alignment import REDUCTIONS, check_choice
 
 
+@eager
 def mwer_loss(
     log_probs: Tensor | RaggedTensor,
     risks: Tensor | RaggedTensor,
@@ -75,6 +77,7 @@ def mwer_loss(
     return _reduced(losses, reduction)
 
 
+@eager
 def sampled_mwer_loss(
     log_probs: Tensor | RaggedTensor,
     risks: Tensor | RaggedTensor,
@@ -133,6 +136,7 @@ def sampled_mwer_loss(
     return _reduced(means + hyps.sum(weights * change) / counts, reduction)
 
 
+@eager
 def lattice_mwer_loss(
     lattices: Fsa,
     refs: Sequence[Sequence[int]] | RaggedTensor,

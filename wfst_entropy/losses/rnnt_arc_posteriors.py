@@ -9,6 +9,7 @@ from torch import Tensor
 
 import wfst_entropy._native as _native
 import wfst_entropy._native.rnnt_grid as native
+from wfst_entropy._native.eager import eager
 from wfst_entropy.algorithms.kernel_gradient import differentiable_once
 from wfst_entropy.losses.rnnt_grid import grid_totals, refuse_bad
 
@@ -58,6 +59,7 @@ class _NativeGridPosteriors(torch.autograd.Function):
     """The C++ engine: the backward sweep is run at once, and kept for the gradient of the nll."""
 
     @staticmethod
+    @eager
     def forward(
         ctx: Any,
         blank: Tensor,
@@ -83,6 +85,7 @@ class _NativeGridPosteriors(torch.autograd.Function):
         return *totals, *posteriors
 
     @staticmethod
+    @eager
     def backward(
         ctx: Any, grad_nll: Tensor | None, grad_entropy: Tensor | None, *_: None
     ) -> tuple[Tensor | None, ...]:

@@ -193,6 +193,7 @@ class _NativeKl(torch.autograd.Function):
     """The C++ engine, KL(p || q): one backward sweep gives the gradients of all outputs."""
 
     @staticmethod
+    @eager
     def forward(
         ctx: Any,
         p_blank: Tensor,
@@ -216,6 +217,7 @@ class _NativeKl(torch.autograd.Function):
         return out.log_q, out.log_p, out.kl
 
     @staticmethod
+    @eager
     def backward(
         ctx: Any, grad_log_q: Tensor | None, grad_log_p: Tensor | None, grad_kl: Tensor | None
     ) -> tuple[Tensor | None, ...]:

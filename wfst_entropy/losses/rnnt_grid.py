@@ -157,6 +157,7 @@ class _NativeGrid(torch.autograd.Function):
     """The C++ engine: one backward sweep gives the gradient of both outputs in both planes."""
 
     @staticmethod
+    @eager
     def forward(
         ctx: Any,
         blank: Tensor,
@@ -176,6 +177,7 @@ class _NativeGrid(torch.autograd.Function):
         return out.nll.to(blank.dtype), out.entropy.to(blank.dtype), out.path_count
 
     @staticmethod
+    @eager
     def backward(
         ctx: Any, grad_nll: Tensor | None, grad_entropy: Tensor | None, _: None
     ) -> tuple[Tensor | None, ...]:

@@ -91,6 +91,7 @@ class _NativePlanes(torch.autograd.Function):
     """The C++ engine: one read of the logits forward, and one backward."""
 
     @staticmethod
+    @eager
     def forward(
         ctx: Any, logits: Tensor, batch: RnntBatch, fused_log_softmax: bool, reuse: bool
     ) -> tuple[Tensor, Tensor]:
@@ -108,6 +109,7 @@ class _NativePlanes(torch.autograd.Function):
         return out.blank, out.label
 
     @staticmethod
+    @eager
     def backward(ctx: Any, grad_blank: Tensor, grad_label: Tensor) -> tuple[Tensor | None, ...]:
         logits, targets, offsets, counts, frames, largest, scale = ctx.saved_tensors
         labels = (targets, offsets, counts, frames)

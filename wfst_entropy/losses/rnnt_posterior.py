@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from wfst_entropy._native.eager import eager
 from wfst_entropy.losses.alignment import check_choice
 from wfst_entropy.losses.rnnt_batch import RnntOptions, checked_rnnt_batch
 from wfst_entropy.losses.rnnt_grid import rnnt_grid_alignment
@@ -12,6 +13,7 @@ from wfst_entropy.losses.rnnt_planes import logit_planes
 from wfst_entropy.losses.rnnt_recursion import RNNT_TYPES
 
 
+@eager
 def rnnt_occupancies(
     logits: Tensor,
     targets: Tensor,

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from wfst_entropy._native.eager import eager
+
 # Numbers in one block: on a CPU two log-softmaxes and their difference stay in a core's cache,
 # other devices want more work in one call.
 _CPU_BLOCK, _OTHER_BLOCK = 2**16, 2**24
@@ -22,6 +24,7 @@ class Rows(NamedTuple):
     labels: Tensor | None = None  # (K,) compare {blank, label, rest}; blank where there is no label
 
 
+@eager  # the number of blocks changes from batch to batch
 def softmax_kl(p_logits: Tensor, q_logits: Tensor, rows: Rows) -> Tensor:
     r"""KL(softmax(p) || softmax(q)) of the chosen rows of (R, V) logits, in nats.
 

@@ -1,0 +1,226 @@
+"""The laws that every public loss obeys, whatever it computes.
+
+There is no GPU where these run, and tensors without storage (device "meta") have no lengths to
+check, so nothing here proves anything about devices other than the CPU.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from loss_table import LABELS, NUM_SYMBOLS, TABLE, Labels
+from torch.autograd import gradcheck, gradgradcheck
+
+import wfst_entropy
+from wfst_entropy import _native, losses
+from wfst_entropy.losses.ctc_recursion import sum_over_states
+from wfst_entropy.losses.rnnt_recursion import sum_over_band
+from wfst_entropy.semirings import ConditionalEntropySemiring, LogReverseKLSemiring, LogSemiring
+
+ROOT = Path(wfst_entropy.__file__).parents[1]
+needs_native = pytest.mark.skipif(not _native.is_available(), reason=_native.why_not())
+every_loss = pytest.mark.parametrize("loss", TABLE, ids=lambda loss: loss.name)
+
+
+def value_and_gradients(loss, inputs, labels=LABELS):
+    """Of each utterance, and of a sum in which all count differently."""
+    inputs = [x.detach().requires_grad_() for x in inputs]
+    value = loss.function(inputs, labels, "none")
+    weights = 2.0 ** torch.arange(len(value), dtype=value.dtype)  # scales without rounding
+    return value.detach(), torch.autograd.grad((value * weights).sum(), inputs)
+
+
+def test_the_table_has_every_loss():
+    source = (Path(__file__).parent / "loss_table.py").read_text()
+    functions = [
+        name
+        for name in losses.__all__
+        if name.islower() and ("loss" in name or "distillation" in name or "consistency" in name)
+    ]
+    assert len(functions) > 15
+    inside_others = {"full_sum_distillation", "ctc_consistency"}
+    missing = [f for f in functions if f"losses.{f}" not in source and f not in inside_others]
+    assert not missing
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "loss", [loss for loss in TABLE if not loss.surrogate], ids=lambda loss: loss.name
+)
+def test_first_and_second_derivatives_of_the_torch_engine(loss):
+    labels = Labels(LABELS.targets[1:], [3, 2], [1, 0])
+    inputs = [x[1:, :4].detach().requires_grad_() for x in loss.random_inputs()]
+    with _native.disabled():
+        assert gradcheck(lambda *x: loss.function(list(x), labels, "none"), inputs)
+        assert gradgradcheck(
+            lambda *x: loss.function(list(x), labels, "none"), inputs, fast_mode=True
+        )
+
+
+@needs_native
+@every_loss
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.float64, 1e-10)])
+def test_kernels_equal_the_torch_engine(loss, dtype, tolerance):
+    inputs = loss.random_inputs(dtype)
+    value, grads = value_and_gradients(loss, inputs)
+    with _native.disabled():
+        twin, twin_grads = value_and_gradients(loss, inputs)
+    close = {"rtol": tolerance, "atol": tolerance}
+    assert value.dtype == dtype
+    torch.testing.assert_close(value, twin, **close)
+    torch.testing.assert_close(grads, twin_grads, **close)
+
+
+@every_loss
+def test_reductions(loss):
+    inputs = loss.random_inputs()
+    none, total, mean = (loss.function(inputs, LABELS, r) for r in ("none", "sum", "mean"))
+    assert none.shape == (3,) and total.shape == mean.shape == ()
+    assert none.isfinite().all()
+    torch.testing.assert_close(total, none.sum())
+    torch.testing.assert_close(mean, (none / torch.tensor(loss.divisors())).mean())
+
+
+@every_loss
+def test_batch_and_padding_change_no_bit(loss):
+    """And what stands in the padding is not read, nor does it get a gradient."""
+    inputs = loss.random_inputs(torch.float32)
+    value, grads = value_and_gradients(loss, inputs)
+    n = 1  # of middle length, so that it is padded in the batch
+    if not loss.mixes_batch:
+        alone, alone_grads = value_and_gradients(loss, loss.one(inputs, n), LABELS.one(n))
+        assert torch.equal(alone[0], value[n])
+        for mine, whole in zip(alone_grads, loss.one(list(grads), n), strict=True):
+            assert torch.equal(mine, whole / 2)
+    poisoned = [torch.full_like(x, math.nan) for x in inputs]
+    for i in range(3):
+        for x, part in zip(loss.one(poisoned, i), loss.one(inputs, i), strict=True):
+            x.copy_(part.detach())
+    again, again_grads = value_and_gradients(loss, poisoned)
+    assert torch.equal(again, value)
+    for mine, whole, x in zip(again_grads, grads, poisoned, strict=True):
+        assert torch.equal(mine, whole)
+        assert not mine[x.isnan()].any()
+
+
+@every_loss
+def test_threads_change_no_bit(loss):
+    inputs = loss.random_inputs(torch.float32)
+    before = torch.get_num_threads()
+    results = []
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            results.append(value_and_gradients(loss, inputs))
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(results[0][0], results[1][0])
+    assert all(torch.equal(a, b) for a, b in zip(results[0][1], results[1][1], strict=True))
+
+
+@every_loss
+def test_under_autocast(loss):
+    """Half-precision scores of a model: a float32 loss, and gradients that reach the model."""
+    torch.manual_seed(0)
+    model = torch.nn.Linear(NUM_SYMBOLS, NUM_SYMBOLS)
+    features = [x.detach() for x in loss.random_inputs(torch.float32)]
+    with torch.autocast("cpu", torch.bfloat16):
+        scores = [model(x) for x in features]
+        value = loss.function(scores, LABELS, "sum")
+    assert all(x.dtype == torch.bfloat16 for x in scores)
+    assert value.dtype == torch.float32
+    value.backward()
+    plain = loss.function([x.detach().float() for x in scores], LABELS, "sum")
+    torch.testing.assert_close(value.detach(), plain, rtol=1e-5, atol=1e-5)
+    assert model.weight.grad.isfinite().all() and model.weight.grad.any()
+
+
+@pytest.fixture
+def quiet():
+    """The compiler logs every instruction at a level that pytest's own handler records."""
+    logging.disable(logging.WARNING)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+def training_step(loss, dtype=torch.float32):
+    """A model and what a step of training computes: the loss and the gradient of a parameter."""
+    torch.manual_seed(0)
+    model = torch.nn.Linear(NUM_SYMBOLS, NUM_SYMBOLS, dtype=dtype)
+    features = [x.detach() for x in loss.random_inputs(dtype)]
+
+    def step():
+        scores = [model(x) for x in features]
+        value = loss.function(scores, LABELS, "sum")
+        value.backward()
+        return value
+
+    def result(function):
+        model.zero_grad()
+        value = function()
+        return value.detach(), model.weight.grad.clone()
+
+    return step, result
+
+
+COMPILED = (
+    "ctc + entropy",
+    "ctc kl of logits",
+    "ctc soft",
+    "cr-ctc",
+    "rnnt + entropy",
+    "rnnt kl",
+    "rnnt soft, collapsed",
+    "rnnt smoothed",
+    "rnnt pruned",
+    "fsa kl",
+    "asg",
+    "mwer of lattices",
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "engine"),
+    [*((name, "native") for name in COMPILED), ("ctc + entropy", "torch"), ("rnnt", "torch")],
+)
+def test_a_compiled_step_is_the_same(name, engine, quiet):
+    """One of each kind; graphs break where lengths are checked and where kernels are called."""
+    step, result = training_step(next(loss for loss in TABLE if loss.name == name))
+    torch._dynamo.reset()
+    with _native.disabled() if engine == "torch" else contextlib.nullcontext():
+        wanted = result(step)
+        compiled = torch.compile(step, backend="aot_eager")
+        torch.testing.assert_close(result(compiled), wanted)
+        torch.testing.assert_close(result(compiled), wanted)  # from the cache
+
+
+@pytest.mark.slow
+def test_the_recursions_compile_as_one_graph(quiet):
+    """No value decides what the torch engine does next, in any semiring."""
+    torch.manual_seed(0)
+    x, y = torch.randn(2, 3, 2, 5, dtype=torch.float64).log_softmax(3)
+    last = torch.tensor([4, 2, 0])
+    skips = torch.tensor([False, False, False, True, False]).expand(3, -1)
+    for semiring in (LogSemiring(), ConditionalEntropySemiring(), LogReverseKLSemiring()):
+        weights = semiring.convert((x, y) if semiring.num_slots == 4 else x)
+        weights = weights if isinstance(weights, tuple) else (weights,)
+        leaves = [slot.detach().requires_grad_() for slot in weights]
+
+        def sums(*weights, semiring=semiring):
+            weights = weights if semiring.num_slots > 1 else weights[0]
+            ctc = sum_over_states(weights, skips, last, semiring)
+            rnnt = sum_over_band(weights, weights, last, semiring)
+            slots = (ctc, rnnt) if semiring.num_slots == 1 else (*ctc, *rnnt)
+            return torch.stack(slots).exp().sum()
+
+        torch._dynamo.reset()
+        compiled = torch.compile(sums, backend="aot_eager", fullgraph=True)
+        torch.testing.assert_close(compiled(*leaves), sums(*leaves))
+        found, wanted = (torch.autograd.grad(f(*leaves), leaves) for f in (compiled, sums))
+        torch.testing.assert_close(found, wanted)

@@ -376,8 +376,9 @@ def test_memory_beside_inputs_and_gradient_is_at_most_40_bytes_per_cell(threads)
     assert 1 < float(run.stdout) < 40
 
 
+@needs_native
 @pytest.mark.slow
-def test_compiled_and_eager_agree(engine):
+def test_compiled_and_eager_agree():
     loss = CTCLoss(entropy_scale=0.1, fused_log_softmax=True)
     compiled = torch.compile(lambda x, *batch: 2 * loss(x.tanh(), *batch), backend="eager")
     for n in (4, 2):

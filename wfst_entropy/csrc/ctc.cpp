@@ -51,7 +51,7 @@ bool read_frames(const CtcBatch<Row>& batch, int64_t n, int64_t begin, int64_t e
       if (std::isnan(z.sum)) return false;
       if (z.sum > 0) {
         if (std::abs(z.max) > kLargeLogit) origin = z.max;
-        log_normaliser = z.max - origin + std::log(z.sum);
+        log_normaliser = z.max - origin + std::log1p(z.rest);
       }
       if (posteriors != nullptr) {
         T* saved = posteriors + (t + 1) * stride - 2;
@@ -120,7 +120,8 @@ void run_forward(const CtcBatch<Row>& batch, int64_t first, int64_t last, int nu
     if (!good[i] && bad_frame[n] < 0) report_bad(batch, n, trellises[n - first], &bad_frame[n], &bad_symbol[n]);
   }
 
-  for (auto& trellis : trellises) trellis.weigh_blanks();
+  for (int64_t n = first; n < last; ++n)
+    if (bad_frame[n] < 0) trellises[n - first].weigh_blanks();
   for (int second = 0; second < 2; ++second) {
     parallel_for(2 * (last - first), num_threads, [&](int64_t i) {
       const int64_t n = first + i / 2;

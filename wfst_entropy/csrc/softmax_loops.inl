@@ -119,7 +119,7 @@ WFST_INLINE V exp_not_positive(V d) {
   }
   // 2^n, from -bias (which is 0) to 0
   const I e = same_bits<I>(shifted) - same_bits<I>(splat<V>(magic)) + Traits::kBias;
-  return y * same_bits<V>(e << Traits::kMantissaBits);
+  return y * same_bits<V>((e & (2 * Traits::kBias + 1)) << Traits::kMantissaBits);  // of a NaN, any bits do
 }
 
 // A sum of exponentials, those of the largest element counted apart: they are exactly 1.

@@ -34,6 +34,11 @@ class Labels(NamedTuple):
         """Utterance n alone, without padding."""
         return Labels(self.targets[n : n + 1, : self.counts[n]], [self.frames[n]], [self.counts[n]])
 
+    def some(self, utterances: list[int]) -> Labels:
+        """These utterances, padded as before."""
+        frames, counts = ([x[n] for n in utterances] for x in (self.frames, self.counts))
+        return Labels(self.targets[utterances], frames, counts)
+
     def lists(self) -> list[list[int]]:
         return [y[:u].tolist() for y, u in zip(self.targets, self.counts, strict=True)]
 

@@ -9,6 +9,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,6 +36,15 @@ def value_and_gradients(loss, inputs, labels=LABELS):
     value = loss.function(inputs, labels, "none")
     weights = 2.0 ** torch.arange(len(value), dtype=value.dtype)  # scales without rounding
     return value.detach(), torch.autograd.grad((value * weights).sum(), inputs)
+
+
+def poisoned(loss, inputs):
+    """The same scores with NaN wherever no utterance reads."""
+    with_nan = [torch.full_like(x, math.nan) for x in inputs]
+    for n in range(3):
+        for x, part in zip(loss.one(with_nan, n), loss.one(inputs, n), strict=True):
+            x.copy_(part.detach())
+    return with_nan
 
 
 def test_the_table_has_every_loss():
@@ -97,17 +109,24 @@ def test_batch_and_padding_change_no_bit(loss):
         assert torch.equal(alone[0], value[n])
         for mine, whole in zip(alone_grads, loss.one(list(grads), n), strict=True):
             assert torch.equal(mine, whole / 2)
-    poisoned = [torch.full_like(x, math.nan) for x in inputs]
-    for i in range(3):
-        for x, part in zip(loss.one(poisoned, i), loss.one(inputs, i), strict=True):
-            x.copy_(part.detach())
-    again, again_grads = value_and_gradients(loss, poisoned)
+    with_nan = poisoned(loss, inputs)
+    again, again_grads = value_and_gradients(loss, with_nan)
     assert torch.equal(again, value)
-    for mine, whole, x in zip(again_grads, grads, poisoned, strict=True):
+    for mine, whole, x in zip(again_grads, grads, with_nan, strict=True):
         assert torch.equal(mine, whole)
         assert not mine[x.isnan()].any()
 
 
+@every_loss
+def test_the_torch_engine_reads_no_padding_either(loss):
+    inputs = loss.random_inputs(torch.float32)
+    with _native.disabled():
+        wanted = value_and_gradients(loss, inputs)
+        found = value_and_gradients(loss, poisoned(loss, inputs))
+    torch.testing.assert_close(found, wanted)
+
+
+@pytest.mark.slow
 @every_loss
 def test_threads_change_no_bit(loss):
     inputs = loss.random_inputs(torch.float32)
@@ -224,3 +243,63 @@ def test_the_recursions_compile_as_one_graph(quiet):
         torch.testing.assert_close(compiled(*leaves), sums(*leaves))
         found, wanted = (torch.autograd.grad(f(*leaves), leaves) for f in (compiled, sums))
         torch.testing.assert_close(found, wanted)
+
+
+# Run by torchrun with two processes; one launch serves all losses.
+SCRIPT = """
+import sys
+
+import torch
+import torch.distributed
+from loss_table import LABELS, NUM_SYMBOLS, TABLE
+from torch.nn.parallel import DistributedDataParallel
+
+
+def gradient(loss, utterances, wrap):
+    torch.manual_seed(0)
+    model = wrap(torch.nn.Linear(NUM_SYMBOLS, NUM_SYMBOLS, dtype=torch.float64))
+    scores = [model(x.detach()[utterances]) for x in loss.random_inputs()]
+    loss.function(scores, LABELS.some(utterances), "sum").backward()
+    return next(model.parameters()).grad
+
+
+if __name__ == "__main__":
+    torch.distributed.init_process_group("gloo")
+    rank = torch.distributed.get_rank()
+    shares = [[0, 2], [1]]
+    found = {loss.name: gradient(loss, shares[rank], DistributedDataParallel) for loss in TABLE}
+    if rank == 0:
+        torch.save(found, sys.argv[1])
+    torch.distributed.destroy_process_group()
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_find_the_gradient_of_the_joint_batch(tmp_path):
+    """DistributedDataParallel averages what the two find on their shares."""
+    script, result = tmp_path / "ddp_script.py", tmp_path / "gradients.pt"
+    script.write_text(SCRIPT)
+    table = Path(__file__).parent
+    torchrun = subprocess.Popen(
+        [
+            *[sys.executable, "-m", "torch.distributed.run", "--standalone"],
+            *["--nproc-per-node", "2", script, result],
+        ],
+        env=os.environ | {"PYTHONPATH": f"{ROOT}:{table}", "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        output, _ = torchrun.communicate(timeout=120)
+    finally:
+        torchrun.terminate()  # it ends its processes, which a kill would leave behind
+    assert torchrun.returncode == 0, output
+    namespace = {"__name__": "ddp_script"}
+    exec(compile(SCRIPT, str(script), "exec"), namespace)
+    found = torch.load(result)
+    for loss in TABLE:
+        if not loss.mixes_batch:
+            joint = namespace["gradient"](loss, [0, 1, 2], lambda model: model)
+            assert joint.abs().max() > 1e-3
+            torch.testing.assert_close(2 * found[loss.name], joint, msg=loss.name)

@@ -265,7 +265,8 @@ class Outcome(NamedTuple):
 def outcome(function: Callable[..., Any], values: dict[str, Any], native: bool) -> Outcome:
     values = {name: fresh(value) for name, value in values.items()}
     inputs = [x for value in values.values() for x in leaves(value) if x.requires_grad]
-    if values.get("reuse_logits_for_grads") is True:  # overwrites the result of an operation
+    reuse = values.get("reuse_logits_for_grads", False) is not False
+    if reuse and isinstance(values["logits"], torch.Tensor):  # overwrites what is no leaf
         values["logits"] = values["logits"].clone(memory_format=torch.contiguous_format)
     with contextlib.nullcontext() if native else _native.disabled():
         try:
@@ -304,8 +305,9 @@ def loss(function: Callable[..., Any]) -> Callable[[st.DataObject], None]:
         if function.__name__ != "do_rnnt_pruning":  # which selects: what comes out was there
             for x in native.results:
                 assert not x.isnan().any(), f"NaN in a result: {x}"
-        for x in native.gradients:
-            assert x.isfinite().all(), f"a gradient that is not finite: {x}"
+        for x in native.gradients:  # those in half precision may be beyond its range
+            bad = x.isnan() if x.dtype in HALF else ~x.isfinite()
+            assert not bad.any(), f"a gradient that is not finite: {x}"
         in_torch = outcome(function, values, native=False)
         compare(values, native, in_torch)
 

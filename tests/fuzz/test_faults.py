@@ -218,6 +218,19 @@ def test_symbols_that_the_label_network_never_expects():
     torch.testing.assert_close(loss.detach(), again)
 
 
+def test_label_scores_of_utterances_without_frames_are_not_read():
+    am, lm = torch.zeros(2, 3, 4), torch.zeros(2, 3, 4)
+    lm[1] = torch.nan
+    lm.requires_grad_()
+    targets = torch.tensor([[1, 2], [1, 2]])
+    loss = rnnt_loss_smoothed(am, lm, targets, [3, 0], [2, 2], reduction="none")
+    loss[0].backward()
+    assert loss[0].isfinite()
+    assert lm.grad.isfinite().all()
+    with pytest.raises(FsaValueError, match="nan"):
+        rnnt_loss_smoothed(am, lm, targets, [3, 1], [2, 2])
+
+
 def test_likelihoods_that_are_no_numbers():
     for wrong in (float("nan"), -float("inf")):
         with pytest.raises(FsaValueError, match=r"teacher_nll: utterance 1 has -?(nan|inf)"):

@@ -97,6 +97,7 @@ def am_lm_planes(batch: AmLmBatch, smoothing: Smoothing) -> tuple[Tensor, Tensor
     precise = dtype if fast or device.type == "mps" else torch.float64
     frames = _inside(am.shape[1], batch.logit_lengths.to(device))
     positions = _inside(lm.shape[1], batch.targets.lengths.to(device) + 1)
+    positions = positions & (batch.logit_lengths > 0).to(device)[:, None]  # else none is reached
     labels = batch.label_index().to(device)
     symbols = torch.cat(
         [torch.full_like(batch.logit_lengths, batch.blank).to(device)[:, None], labels], 1

@@ -156,6 +156,8 @@ def test_nothing_that_would_read_outside_a_tensor_reaches_a_kernel():
         batch(frames=torch.tensor([7, 5]))
     with pytest.raises(ValueError, match="target_lengths: reach outside the 4 targets"):
         batch(labels=torch.tensor([2, 3]))
+    with pytest.raises(ValueError, match="target_lengths: reach outside the 4 targets"):
+        batch(labels=torch.tensor([2, 2**63 - 1]))  # its end, added up, would wrap
     with pytest.raises(
         ValueError, match=r"targets: the kernel needs .* torch.int64 .* got torch.int32"
     ):
@@ -191,6 +193,8 @@ def test_no_graph_that_reads_outside_reaches_the_dense_kernel():
 
     with pytest.raises(ValueError, match="sequences must lie inside 2 utterances of 6"):
         meet(graphs(), SCORES, zeros, zeros + 1, zeros + 6)
+    with pytest.raises(ValueError, match="sequences must lie inside 2 utterances of 6"):
+        meet(graphs(), SCORES, zeros, zeros + (2**63 - 1), zeros + 1)  # the sum would wrap
     with pytest.raises(ValueError, match="graphs: need 1 or 3, got 2"):
         two = graphs(states=torch.tensor([0, 2, 2]), arc_splits=torch.tensor([0, 2, 2]))
         meet(two, SCORES, *torch.zeros(3, 3, dtype=torch.int64))

@@ -171,6 +171,17 @@ def test_one_path_and_no_path_have_exact_zeros(engine, fused):
     assert not results(logits, targets, [9, 9], [9, 9], fused=fused)[2][1].any()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_many_frames_in_which_all_states_are_nearly_impossible(engine, dtype):
+    num_frames = 24
+    scores = torch.full((1, num_frames, num_frames + 1), -5e7, dtype=dtype)
+    scores[:, :, 0] = -INF
+    scores[:, :, num_frames] = 0  # only the last frame can use it
+    targets = torch.arange(1, num_frames + 1)[None]
+    out = ctc_alignment(scores, targets, [num_frames], [num_frames])
+    assert out.nll.item() == 5e7 * (num_frames - 1) and out.entropy.item() == 0
+
+
 # ---- half precision
 
 

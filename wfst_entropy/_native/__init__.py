@@ -138,11 +138,12 @@ class CtcBatch:
         self.target_lengths = check(target_lengths, "target_lengths", torch.int64, (n,))
         if n and (int(self.input_lengths.min()) < 0 or int(self.input_lengths.max()) > num_frames):
             raise ValueError(f"input_lengths: must lie in 0..{num_frames}, the frames of log_probs")
-        ends = self.target_offsets + self.target_lengths
+        # nothing is added up that could wrap
+        last_start = self.targets.numel() - self.target_lengths
         if n and (
             int(self.target_offsets.min()) < 0
             or int(self.target_lengths.min()) < 0
-            or int(ends.max()) > self.targets.numel()
+            or bool((self.target_offsets > last_start).any())
         ):
             raise ValueError(f"target_lengths: reach outside the {self.targets.numel()} targets")
         if not 0 <= blank < num_symbols:

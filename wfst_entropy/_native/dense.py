@@ -93,7 +93,7 @@ class DenseSequences:
         self.lengths = check(lengths, "lengths", torch.int64, (s,))
         n, num_frames, _ = scores.shape
         inside = (self.utterances >= 0) & (self.utterances < n) & (self.start_frames >= 0)
-        inside &= (self.lengths >= 0) & (self.start_frames + self.lengths <= num_frames)
+        inside &= (self.lengths >= 0) & (self.start_frames <= num_frames - self.lengths)
         if not bool(inside.all()):
             raise ValueError(f"lengths: sequences must lie inside {n} utterances of {num_frames}")
 

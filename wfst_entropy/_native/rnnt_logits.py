@@ -65,8 +65,8 @@ class RnntLogits:
         ):
             if n and not 0 <= int(lengths.min()) <= int(lengths.max()) <= most:
                 raise ValueError(f"{name}: must lie in 0..{most}")
-        ends = self.target_offsets + self.target_lengths
-        if n and (int(self.target_offsets.min()) < 0 or int(ends.max()) > self.targets.numel()):
+        last_start = self.targets.numel() - self.target_lengths
+        if bool(((self.target_offsets < 0) | (self.target_offsets > last_start)).any()):
             raise ValueError(f"target_lengths: reach outside the {self.targets.numel()} targets")
         self._check_symbols(blank, num_symbols)
         self.blank, self.normalise = blank, normalise

@@ -1,6 +1,7 @@
 // The Python module. Tensors arrive as addresses and sizes, checked by wfst_entropy/_native/, the only caller.
 #include <nanobind/nanobind.h>
 
+#include "address.h"
 #include "ctc_bindings.h"
 #include "ctc_kl.h"
 #include "distance_bindings.h"
@@ -16,11 +17,6 @@ namespace nb = nanobind;
 using namespace wfst_entropy;
 
 namespace {
-
-template <class P>
-P* pointer(uintptr_t address) {
-  return reinterpret_cast<P*>(address);
-}
 
 // Graphs regrouped for the kernels; they own all that they need.
 template <class T>

@@ -36,7 +36,8 @@ struct CellTraits<double> {
   static constexpr double kLn2Hi = 6.93145751953125e-1;
   static constexpr double kLn2Lo = 1.42860682030941723212e-6;
   static constexpr int kExpDegree = 13;  // remainder 4e-18
-  static constexpr double kFar = 4 * 67108864.0;  // never: kLn2Hi has 20 significant bits
+  // nats; n * kLn2Hi would be exact far beyond, but a few frames of such differences must not use up the exponents
+  static constexpr double kFar = 1000000;
 };
 
 template <class T>

@@ -3,17 +3,13 @@
 
 #include <string>
 
+#include "address.h"
 #include "ctc.h"
 
 namespace nb = nanobind;
 
 namespace wfst_entropy {
 namespace {
-
-template <class P>
-P* pointer(uintptr_t address) {
-  return reinterpret_cast<P*>(address);
-}
 
 template <class Row>
 CtcBatch<Row> ctc_batch(int64_t num_utterances, int64_t num_frames, int64_t num_symbols, uintptr_t scores,

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "address.h"
 #include "huge_pages.h"
 #include "loops.h"
 #include "parallel.h"
@@ -429,11 +430,6 @@ void ctc_kl_backward(const CtcKlBatch<T>& batch, bool moments, const T* cells, c
 }
 
 namespace {
-
-template <class P>
-P* pointer(uintptr_t address) {
-  return reinterpret_cast<P*>(address);
-}
 
 template <class T>
 CtcKlBatch<T> make_batch(int64_t num_utterances, uintptr_t p, int64_t p_utterance_stride, int64_t p_frame_stride,

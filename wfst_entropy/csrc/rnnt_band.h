@@ -114,9 +114,10 @@ class BandStep {
     T* stay = x_.data() + kLanes;
     T* move = stay + width_ + kLanes;
     for (int64_t u = std::max(first, next_first); u <= last; ++u) stay[u] = used(blank[u * blank_step]);
-    for (int64_t u = first; u < std::min(last + 1, next_last); ++u) move[u] = used(label[u * label_step]);
+    const int64_t end = std::min(last + 1, next_last);
+    for (int64_t u = first; u < end; ++u) move[u] = used(label[u * label_step]);
     if (band_.type() == kConstrained)
-      for (int64_t u = first; u < std::min(last + 1, next_last); ++u) move[u] = used(move[u] + used(blank[(u + 1) * blank_step]));
+      for (int64_t u = first; u < end; ++u) move[u] = used(move[u] + used(blank[(u + 1) * blank_step]));
   }
   // Makes the arcs -inf that the same step of another model has not; returns whether there were any.
   bool keep_common(const BandStep& other) {

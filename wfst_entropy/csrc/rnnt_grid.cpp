@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "address.h"
 #include "parallel.h"
 #include "path_count.h"
 
@@ -181,17 +182,15 @@ void rnnt_grid_backward(const GridBatch<T>& batch, const T* cells, const uint8_t
   });
 }
 
-template void rnnt_grid_forward(const GridBatch<float>&, float*, double*, double*, uint8_t*, int64_t*);
-template void rnnt_grid_forward(const GridBatch<double>&, double*, double*, double*, uint8_t*, int64_t*);
-template void rnnt_grid_backward(const GridBatch<float>&, const float*, const uint8_t*, const double*, const double*, double, const GridGradient<float>&);
-template void rnnt_grid_backward(const GridBatch<double>&, const double*, const uint8_t*, const double*, const double*, double, const GridGradient<double>&);
+#define WFST_INSTANTIATE(T)                                                                                           \
+  template void rnnt_grid_forward(const GridBatch<T>&, T*, double*, double*, uint8_t*, int64_t*);                     \
+  template void rnnt_grid_backward(const GridBatch<T>&, const T*, const uint8_t*, const double*, const double*,       \
+                                   double, const GridGradient<T>&)
+WFST_INSTANTIATE(float);
+WFST_INSTANTIATE(double);
+#undef WFST_INSTANTIATE
 
 namespace {
-
-template <class P>
-P* pointer(uintptr_t address) {
-  return reinterpret_cast<P*>(address);
-}
 
 template <class T>
 void bind(nb::module_& m, const char* batch_name, const char* forward_name, const char* backward_name) {

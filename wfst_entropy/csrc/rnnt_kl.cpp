@@ -1,8 +1,11 @@
 #include "rnnt_kl.h"
 
-#include <cmath>
+#include <algorithm>
+#include <utility>
+#include <vector>
 
-#include "pair_paths.h"
+#include "address.h"
+#include "pair_total.h"
 #include "parallel.h"
 
 namespace nb = nanobind;
@@ -93,13 +96,8 @@ class PairCells {
   BandCells<T> p_, q_;
 };
 
-struct Total {
-  double log_p = -INFINITY, log_q = -INFINITY, kl = 0;
-  KlStatus status = kKlNoPath;
-};
-
 template <class T>
-Total sweep_forward(const Band& band, PairStep<T>& step, bool moments, T* cells) {
+KlTotal sweep_forward(const Band& band, PairStep<T>& step, bool moments, T* cells) {
   const int64_t width = band.width();
   PairCells<T> one(width), other(width);
   PairCells<T>*now = &one, *next = &other;
@@ -124,34 +122,20 @@ Total sweep_forward(const Band& band, PairStep<T>& step, bool moments, T* cells)
   }
   const BandPair<T> last = now->frame();
   const Cell<T> p = last.p.get(band.num_labels(), true), q = last.q.get(band.num_labels(), false);
-  Total result;
-  if (q.m > 0) result.log_q = scale_q + q.e * kLn2 + std::log(double(q.m));
-  if (p.m == 0) return result;
-  result.log_p = scale_p + p.e * kLn2 + std::log(double(p.m));
-  result.kl = double(p.r) / p.m - std::log(double(p.m)) + std::log(double(q.m)) + offset;
-  result.status = kKlFinite;
+  KlTotal result = pair_total({{p.m, double(p.e), q.m, double(q.e), p.r}});
+  result.log_p += scale_p;
+  result.log_q += scale_q;
+  if (result.status == kKlFinite) result.kl += offset;
   return result;
 }
 
 template <class T>
-Total forward_utterance(const Band& band, PairStep<T>& step, bool moments, T* cells) {
-  Total result = sweep_forward(band, step, moments, cells);
-  const double kl = result.kl;
-  result.kl = std::max(0.0, kl);
-  // Of equal models it is 0 without further ado; else a value that may be rounding alone is looked into.
-  const bool doubtful = result.status == kKlFinite && kl != 0 && kl < small_entropy(band.num_steps());
-  if (!step.only_in_p() && !doubtful) return result;
-  const PairPaths paths = step.count_paths();
-  if (paths.lost > 0) {
-    step.set_common(false);  // the likelihood of p is that of all its paths
-    result = sweep_forward(band, step, moments, cells);
-    result.kl = INFINITY;
-    result.status = kKlInfinite;
-  } else if (paths.common == 1 && paths.of_q == 1) {
-    result.kl = 0;
-    result.status = kKlOnePath;
-  }
-  return result;
+KlTotal forward_utterance(const Band& band, PairStep<T>& step, bool moments, T* cells) {
+  const auto sweep = [&](bool common) {
+    step.set_common(common);
+    return sweep_forward(band, step, moments, cells);
+  };
+  return settled(band.num_steps(), sweep, [&] { return step.only_in_p(); }, [&] { return step.count_paths(); });
 }
 
 // What the backward sweep of an utterance is asked for; gradients whose blank is nullptr are not.
@@ -248,7 +232,7 @@ template <class T>
 void rnnt_kl_forward(const GridPairBatch<T>& batch, bool moments, T* cells, const GridPairTotals& totals) {
   parallel_for(batch.num_utterances, batch.num_threads, [&](int64_t n) {
     const Band band = band_of(batch, n);
-    Total result;
+    KlTotal result;
     if (!any_bad(batch, band, n, totals.bad + 4 * n) && band.has_paths()) {
       PairStep<T> step(band, batch, n);
       result = forward_utterance(band, step, moments, cells == nullptr ? nullptr : cells + batch.cell_offsets[n]);
@@ -281,11 +265,6 @@ void rnnt_kl_backward(const GridPairBatch<T>& batch, bool moments, const T* cell
 }
 
 namespace {
-
-template <class P>
-P* pointer(uintptr_t address) {
-  return reinterpret_cast<P*>(address);
-}
 
 template <class T>
 void bind(nb::module_& m, const char* plane_name, const char* batch_name, const char* gradient_name,

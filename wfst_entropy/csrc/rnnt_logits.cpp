@@ -5,6 +5,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "address.h"
 #include "cell.h"
 #include "huge_pages.h"
 #include "loops.h"
@@ -130,11 +131,6 @@ void rnnt_logits_backward(const LogitBatch<Row>& batch, const NodeScores<const C
 }
 
 namespace {
-
-template <class P>
-P* pointer(uintptr_t address) {
-  return reinterpret_cast<P*>(address);
-}
 
 template <class Row>
 void bind(nb::module_& m, const char* batch_name, const char* forward_name, const char* backward_name) {

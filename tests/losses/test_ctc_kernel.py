@@ -385,15 +385,3 @@ def test_memory_beside_inputs_and_gradient_is_at_most_40_bytes_per_cell(threads)
     command = [sys.executable, "-c", MEMORY, str(threads)]
     run = subprocess.run(command, capture_output=True, text=True, check=True)
     assert 1 < float(run.stdout) < 40
-
-
-@needs_native
-@pytest.mark.slow
-def test_compiled_and_eager_agree():
-    loss = CTCLoss(entropy_scale=0.1, fused_log_softmax=True)
-    compiled = torch.compile(lambda x, *batch: 2 * loss(x.tanh(), *batch), backend="eager")
-    for n in (4, 2):
-        logits, *batch = random_batch(n=n, num_frames=20 + n)
-        want, have = 2 * loss(logits.tanh(), *batch), compiled(logits, *batch)
-        assert torch.equal(want, have)
-        assert_all_equal(torch.autograd.grad(want, logits), torch.autograd.grad(have, logits))

@@ -189,8 +189,17 @@ TABLE = [
         TWO_FRAMES,
     ),
     Loss("ctc soft", soft_frames, TWO_FRAMES, per="frame"),
-    Loss("ctc full sum", plain(losses.ctc_full_sum_distillation, **BOTH), TWO_FRAMES),
-    Loss("cr-ctc", plain(losses.cr_ctc_loss, **ENTROPY), TWO_FRAMES, surrogate=True),
+    Loss(
+        "ctc full sum",
+        plain(losses.ctc_full_sum_distillation, **BOTH, fused_log_softmax=True),
+        TWO_FRAMES,
+    ),
+    Loss(
+        "cr-ctc",
+        plain(losses.cr_ctc_loss, **ENTROPY, fused_log_softmax=True),
+        TWO_FRAMES,
+        surrogate=True,
+    ),
     Loss(
         "cr-ctc of alignments",
         plain(losses.cr_ctc_loss, level="alignment"),

@@ -34,12 +34,12 @@ def ctc_consistency(
     .. math::
         \frac{1}{2} \sum_t \left(KL(\mathrm{sg}(b_t) \| a_t) + KL(\mathrm{sg}(a_t) \| b_t)\right)
 
-    over the softmax outputs; at the level of alignments the same of the whole alignments of the
-    transcript, :math:`KL_c` of `ctc_alignment_kl`, which leaves what both views think of symbols
-    outside the transcript alone.
+    over the softmax outputs (of logits too); at the level of alignments the same of the whole
+    alignments of the transcript, :math:`KL_c` of `ctc_alignment_kl`, which leaves what both views
+    think of symbols outside the transcript alone.
 
     Args:
-        log_probs_a: (N, T, C) log-probabilities of one view.
+        log_probs_a: (N, T, C) log-probabilities or logits of one view.
         log_probs_b: of the other view, which must have the same frames: the views may differ in
             masks and noise, but not in their warping of time.
         targets: (N, U) padded, or (sum of target_lengths,) concatenated.
@@ -99,6 +99,7 @@ def cr_ctc_loss(
     *,
     consistency_scale: float = 0.2,
     level: str = "frame",
+    fused_log_softmax: bool = False,
 ) -> Tensor:
     r"""Computes the CTC loss of two augmented views of the same utterances, drawn to each other.
 
@@ -122,6 +123,7 @@ def cr_ctc_loss(
         kind: of that entropy, see `ctc_alignment`.
         consistency_scale: :math:`\alpha`.
         level: what is to be consistent: ``"frame"`` or ``"alignment"``.
+        fused_log_softmax: whether the views are logits, which are then normalised here.
 
     Returns:
         A scalar, or (N,) for ``reduction="none"``.
@@ -137,7 +139,10 @@ def cr_ctc_loss(
     tensor(0.4538)
     """
     batch = (targets, input_lengths, target_lengths, blank, reduction, zero_infinity)
-    losses = [ctc_loss(view, *batch, entropy_scale, kind) for view in (log_probs_a, log_probs_b)]
+    losses = [
+        ctc_loss(view, *batch, entropy_scale, kind, fused_log_softmax=fused_log_softmax)
+        for view in (log_probs_a, log_probs_b)
+    ]
     likelihood = (losses[0] + losses[1]) / 2
     if consistency_scale == 0:  # 0 * inf is no number
         return likelihood
@@ -156,6 +161,7 @@ class CRCTCLoss(torch.nn.Module):
         kind: see `ctc_alignment`.
         consistency_scale: the weight of the consistency.
         level: ``"frame"`` or ``"alignment"``.
+        fused_log_softmax: whether the views are logits.
 
     >>> loss, view = CRCTCLoss(reduction="sum"), torch.zeros(1, 2, 3)
     >>> loss(view, view, torch.tensor([[1]]), [2], [1])   # three paths of weight 1
@@ -172,6 +178,7 @@ class CRCTCLoss(torch.nn.Module):
         *,
         consistency_scale: float = 0.2,
         level: str = "frame",
+        fused_log_softmax: bool = False,
     ) -> None:
         super().__init__()
         check_choice("reduction", reduction, REDUCTIONS)
@@ -184,6 +191,7 @@ class CRCTCLoss(torch.nn.Module):
             "kind": kind,
             "consistency_scale": consistency_scale,
             "level": level,
+            "fused_log_softmax": fused_log_softmax,
         }
 
     def forward(

@@ -103,6 +103,7 @@ def ctc_full_sum_distillation(
     *,
     distance: str = "squared",
     teacher_grad: bool = False,
+    fused_log_softmax: bool = False,
 ) -> Tensor:
     r"""Computes `full_sum_distillation` of two CTC models.
 
@@ -119,6 +120,7 @@ def ctc_full_sum_distillation(
         zero_infinity: see `full_sum_distillation`, as the following.
         distance: ``"squared"`` or ``"absolute"``.
         teacher_grad: whether the teacher is given a gradient too.
+        fused_log_softmax: whether the scores are logits, which are then normalised here.
 
     Returns:
         A scalar, or (N,) for ``reduction="none"``.
@@ -133,9 +135,13 @@ def ctc_full_sum_distillation(
     tensor(4.)
     """
     batch = (targets, input_lengths, target_lengths, blank)
+    student_nll, teacher_nll = (
+        ctc_alignment(scores, *batch, fused_log_softmax=fused_log_softmax).nll
+        for scores in (student, teacher if teacher_grad else teacher.detach())
+    )
     return full_sum_distillation(
-        ctc_alignment(student, *batch).nll,
-        ctc_alignment(_of_teacher("teacher", teacher, teacher_grad), *batch).nll,
+        student_nll,
+        teacher_nll,
         target_lengths,
         reduction,
         zero_infinity,

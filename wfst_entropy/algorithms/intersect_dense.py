@@ -201,7 +201,7 @@ def models_tot_scores(
 
     Args:
         models: graphs that differ in their scores only, and frame scores.
-        semiring: whose ``convert`` takes a tuple of log-weights.
+        semiring: whose ``convert`` takes a tuple of log-weights; for one model, a tensor.
         dtype: in which to compute.
         names: of the frame scores, for messages.
 
@@ -213,7 +213,11 @@ def models_tot_scores(
     pairings = tuple(
         _Pairing(graph, dense, name) for name, (graph, dense) in zip(names, models, strict=True)
     )
-    return _fused_total(pairings, lambda *x: semiring.convert(x), semiring, dtype)
+    return _fused_total(pairings, _convert_models(semiring, len(models)), semiring, dtype)
+
+
+def _convert_models(semiring: Semiring, num_models: int) -> Callable[..., Value]:
+    return semiring.convert if num_models == 1 else lambda *x: semiring.convert(x)
 
 
 def check_same_lengths(models: tuple[DenseFsaVec, ...], names: tuple[str, ...]) -> None:
@@ -367,7 +371,7 @@ class _Pairing:
         if bool(refused.any()):
             i = int(refused.nonzero()[0])
             n, at = int(self.b_fsas.utterances[sequence[i]]), int(frame[i])
-            raise bad_score(self.name, n, at, int(label[i]), float(read[i]))
+            raise bad_score(self.name, n, at, int(label[i]), float(read[i].detach()))
         return _without_masks(read.masked_fill(~inside, -math.inf))
 
 

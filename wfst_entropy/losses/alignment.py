@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from numbers import Real
 from typing import Any, NamedTuple
 
 import torch
@@ -57,6 +59,21 @@ def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
         raise FsaValueError(f"{name}: must be one of {wanted}, got {value!r}")
 
 
+def check_number(name: str, value: object) -> None:
+    """Refuses a scale that is no number: it would make the loss, or its gradient, NaN.
+
+    Raises:
+        FsaTypeError: it is not a Python (or NumPy) number.
+        FsaValueError: it is not finite.
+    """
+    if not isinstance(value, Real):
+        raise FsaTypeError(
+            f"{name}: must be a number, got {type(value).__name__}; of a tensor pass x.item()"
+        )
+    if not math.isfinite(value):
+        raise FsaValueError(f"{name}: must be a finite number, got {value}")
+
+
 @eager
 def as_lengths(
     name: str, lengths: Any, num_utterances: int, longest: int | None = None, axis: str = ""
@@ -81,7 +98,7 @@ def as_lengths(
             f"{name}: must be integers, one for each utterance, got {type(lengths).__name__} "
             f"({error})"
         ) from None
-    if tensor.numel() and (tensor.is_floating_point() or tensor.dtype == torch.bool):
+    if tensor.numel() and not is_integer(tensor):
         raise FsaTypeError(f"{name}: must be integers, got {tensor.dtype}")
     if tuple(tensor.shape) != (num_utterances,):
         raise FsaValueError(
@@ -97,6 +114,16 @@ def as_lengths(
             f"{name}[{n}] = {int(tensor[n])}: utterance {n} must have a length {need}"
         )
     return tensor
+
+
+def is_integer(tensor: Tensor) -> bool:
+    """Tells whether a tensor holds integers, which truth values are not."""
+    return not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool)
+
+
+def zero_of(scores: Tensor) -> Tensor:
+    """A zero in the graph of scores (N, T, ...): results are in it even where no frames are."""
+    return scores[:, :0].sum()
 
 
 def entropy_of_kind(

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 import wfst_entropy._native as _native
+from wfst_entropy.algorithms.kernel_gradient import differentiable_once
 from wfst_entropy.fsa.errors import FsaTypeError, FsaValueError
 from wfst_entropy.losses.alignment import as_lengths
 from wfst_entropy.losses.targets import Targets, check_blank, checked_targets
@@ -190,20 +190,21 @@ class _JointScores(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor]:
         log_sums, am_exp, lm_exp, sums = _exponentials(am, lm, frames)
         index = _for_each_frame(symbols, am)
-        ctx.save_for_backward(am_exp, lm_exp, sums, index)
+        ctx.save_for_backward(am, lm, am_exp, lm_exp, sums, index)
         smallest = sums.amin((1, 2)) if sums.numel() else sums.new_ones(am.shape[0])
         ctx.mark_non_differentiable(smallest)
         return log_sums, am.gather(2, index), smallest
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad_log_sums: Tensor, grad_scores: Tensor, _: Tensor) -> Any:
-        am_exp, lm_exp, sums, index = ctx.saved_tensors
+        am, lm, am_exp, lm_exp, sums, index = ctx.saved_tensors
         with torch.autocast(am_exp.device.type, enabled=False):
             ratio = grad_log_sums / sums
             grad_am = torch.bmm(ratio, lm_exp).mul_(am_exp).scatter_add_(2, index, grad_scores)
             grad_lm = torch.bmm(ratio.transpose(1, 2), am_exp).mul_(lm_exp)
-        return grad_am, grad_lm, None, None
+        inputs = (am, lm, grad_log_sums, grad_scores)
+        by_am, by_lm = (differentiable_once(grad, *inputs) for grad in (grad_am, grad_lm))
+        return by_am, by_lm, None, None
 
 
 def _exponentials(am: Tensor, lm: Tensor, frames: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

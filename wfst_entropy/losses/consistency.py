@@ -7,7 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wfst_entropy.losses.alignment import REDUCTIONS, as_lengths, check_choice, reduced
+from wfst_entropy.losses.alignment import (
+    REDUCTIONS,
+    as_lengths,
+    check_choice,
+    check_number,
+    reduced,
+)
 from wfst_entropy.losses.ctc import ctc_loss
 from wfst_entropy.losses.ctc_divergence import ctc_alignment_kl
 from wfst_entropy.losses.soft_distillation import check_other, checked_frames, frame_divergence
@@ -138,6 +144,7 @@ def cr_ctc_loss(
     >>> cr_ctc_loss(a, b, torch.tensor([[1]]), [2], [1])         # 0.4263 + 0.2 * 0.1373
     tensor(0.4538)
     """
+    check_number("consistency_scale", consistency_scale)
     batch = (targets, input_lengths, target_lengths, blank, reduction, zero_infinity)
     losses = [
         ctc_loss(view, *batch, entropy_scale, kind, fused_log_softmax=fused_log_softmax)

@@ -11,8 +11,10 @@ from wfst_entropy.losses.alignment import (
     REDUCTIONS,
     Alignment,
     check_choice,
+    check_number,
     entropy_of_kind,
     reduce_loss,
+    zero_of,
 )
 from wfst_entropy.losses.ctc_batch import CtcBatch, checked_ctc_batch
 from wfst_entropy.losses.ctc_kernel import kernel_alignment
@@ -130,6 +132,7 @@ def ctc_loss(
     """
     check_choice("kind", kind, KINDS)
     check_choice("reduction", reduction, REDUCTIONS)
+    check_number("entropy_scale", entropy_scale)
     batch = checked_ctc_batch(log_probs, targets, input_lengths, target_lengths, blank)
     return reduce_loss(
         _alignment(batch, kind, entropy=entropy_scale != 0, fused_log_softmax=fused_log_softmax),
@@ -226,7 +229,7 @@ def _alignment(
 def _torch_alignment(batch: CtcBatch, fused_log_softmax: bool) -> tuple[Tensor, Tensor]:
     scores = precise(batch.log_probs)
     # results belong to the scores' graph even where no utterance has a frame
-    nothing = scores[:, :0].sum()
+    nothing = zero_of(scores)
     if fused_log_softmax:
         scores = log_softmax(batch, scores)
     mass, entropy = ctc_recursion(batch, scores, ConditionalEntropySemiring())

@@ -12,7 +12,7 @@ from wfst_entropy._native import ctc_kl as native
 from wfst_entropy._native.eager import eager
 from wfst_entropy.algorithms.kernel_gradient import bad_score, differentiable_once
 from wfst_entropy.fsa.errors import FsaTypeError, FsaValueError
-from wfst_entropy.losses.alignment import AlignmentKL
+from wfst_entropy.losses.alignment import AlignmentKL, zero_of
 from wfst_entropy.losses.ctc_batch import CtcBatch, checked_ctc_batch
 from wfst_entropy.losses.ctc_recursion import ctc_recursion, log_softmax
 from wfst_entropy.losses.divergence import Direction, alignment_kl, precise, result_dtype
@@ -124,7 +124,8 @@ def _totals(
         return log_second, log_first, kl
     scores = direction.models(precise(batch.log_probs), precise(teacher))
     log_second, log_first, kl = ctc_recursion(batch, scores, ConditionalKLSemiring(), names)
-    return log_second, log_first, kl
+    nothing = zero_of(scores[0]) + zero_of(scores[1])
+    return log_second + nothing, log_first + nothing, kl + nothing
 
 
 class _NativeCtcKl(torch.autograd.Function):

@@ -128,7 +128,7 @@ def log_softmax(batch: CtcBatch, logits: Tensor, name: str = "log_probs") -> Ten
     logits = logits.masked_fill(~inside.to(logits.device)[:, :, None], 0.0)
     refused = ~(logits.detach() < torch.inf)
     for n, t, c in refused.nonzero()[:1].tolist():
-        raise bad_score(name, n, t, c, float(logits[n, t, c]))
+        raise bad_score(name, n, t, c, float(logits[n, t, c].detach()))
     empty = (logits.detach() == -torch.inf).all(2, keepdim=True)
     log_sums = logits.masked_fill(empty, 0.0).logsumexp(2, keepdim=True)
     return logits - log_sums
@@ -190,7 +190,7 @@ def _weights(
         emission = emission.gather(1, frame.clamp(min=0)[:, :, None].expand_as(read))
         refused = read & ~(emission.detach() <= SCORE_LIMIT)
         for n, t, s in refused.nonzero()[:1].tolist():
-            score = float(emission[n, t, s])
+            score = float(emission[n, t, s].detach())
             name = names[i] if names else "log_probs"
             raise bad_score(name, n, int(frame[n, t]), int(symbols[n, s]), score)
         too_low = emission.detach() < -SCORE_LIMIT

@@ -10,6 +10,7 @@ from wfst_entropy.losses.alignment import (
     AlignmentKL,
     as_lengths,
     check_choice,
+    check_number,
     reduced,
 )
 from wfst_entropy.losses.ctc_divergence import ctc_alignment_kl
@@ -69,6 +70,7 @@ def ctc_distillation_loss(
     tensor(1.7650)
     """
     check_choice("reduction", reduction, REDUCTIONS)
+    check_number("kl_scale", kl_scale)
     alignment = ctc_alignment_kl(
         student_log_probs,
         teacher_log_probs,
@@ -136,6 +138,7 @@ def rnnt_distillation_loss(
     tensor(0.8274)
     """
     check_choice("reduction", reduction, REDUCTIONS)
+    check_number("kl_scale", kl_scale)
     alignment = rnnt_alignment_kl(
         student_logits,
         teacher_logits,

@@ -8,7 +8,7 @@ from torch import Tensor
 import wfst_entropy._native as _native
 from wfst_entropy._native.eager import eager
 from wfst_entropy.algorithms._intersect_dense_kernel import kernel_totals
-from wfst_entropy.algorithms.intersect_dense import check_graph, intersect_dense_tot_scores
+from wfst_entropy.algorithms.intersect_dense import check_graph, models_tot_scores
 from wfst_entropy.fsa import DenseFsaVec, Fsa
 from wfst_entropy.fsa.errors import FsaValueError
 from wfst_entropy.losses.alignment import (
@@ -17,8 +17,10 @@ from wfst_entropy.losses.alignment import (
     Alignment,
     as_lengths,
     check_choice,
+    check_number,
     entropy_of_kind,
     reduce_loss,
+    zero_of,
 )
 from wfst_entropy.semirings import ConditionalEntropySemiring
 
@@ -96,10 +98,13 @@ def _alignment(
     else:
         semiring = ConditionalEntropySemiring()
         precise = dense.scores.dtype if dense.device.type == "mps" else torch.float64
-        mass, entropy = intersect_dense_tot_scores(graph, dense, semiring, dtype=precise)
-        nll, entropy = -mass.to(dense.dtype), entropy.to(dense.dtype)
+        mass, entropy = models_tot_scores(((graph, dense),), semiring, precise, ("dense",))
+        nothing = zero_of(dense.scores)
+        nll, entropy = nothing - mass.to(dense.dtype), nothing + entropy.to(dense.dtype)
         valid = nll.detach() < torch.inf
-    return Alignment(nll, entropy_of_kind(kind, nll, entropy, lengths, labels), valid)
+    if entropy_wanted:
+        entropy = entropy_of_kind(kind, nll, entropy, lengths, labels)
+    return Alignment(nll, entropy, valid)
 
 
 @eager
@@ -142,6 +147,7 @@ def fsa_loss(
     """
     check_choice("kind", kind, KINDS)
     check_choice("reduction", reduction, REDUCTIONS)
+    check_number("entropy_scale", entropy_scale)
     alignment = _alignment(graph, dense, kind, target_lengths, entropy_scale != 0)
     if target_lengths is not None:
         counts = as_lengths("target_lengths", target_lengths, dense.num_seqs)

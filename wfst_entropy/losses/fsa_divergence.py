@@ -20,7 +20,7 @@ from wfst_entropy.algorithms.intersect_dense import (
 from wfst_entropy.algorithms.kernel_gradient import bad_score, differentiable_once
 from wfst_entropy.fsa import DenseFsaVec, Fsa
 from wfst_entropy.fsa.errors import FsaValueError
-from wfst_entropy.losses.alignment import AlignmentKL, as_lengths
+from wfst_entropy.losses.alignment import AlignmentKL, as_lengths, zero_of
 from wfst_entropy.losses.divergence import Direction, alignment_kl
 from wfst_entropy.semirings import ConditionalKLSemiring
 
@@ -102,7 +102,8 @@ def _totals(
     models = direction.models((graph, student), (fixed, teacher))
     precise = student.dtype if student.device.type == "mps" else torch.float64
     second, first, kl = models_tot_scores(models, ConditionalKLSemiring(), precise, names)
-    return second, first, kl
+    nothing = zero_of(student.scores) + zero_of(teacher.scores)
+    return second + nothing, first + nothing, kl + nothing
 
 
 def _native_totals(

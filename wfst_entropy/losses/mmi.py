@@ -16,6 +16,7 @@ from wfst_entropy.losses.alignment import (
     Alignment,
     as_lengths,
     check_choice,
+    check_number,
     reduce_loss,
 )
 from wfst_entropy.losses.fsa import fsa_alignment, fsa_loss
@@ -120,6 +121,7 @@ def lf_mmi_loss(
     """
     check_choice("kind", kind, KINDS)
     check_choice("reduction", reduction, REDUCTIONS)
+    check_number("entropy_scale", entropy_scale)
     counts = dense.lengths
     if target_lengths is not None:
         counts = as_lengths("target_lengths", target_lengths, dense.num_seqs)
@@ -149,6 +151,7 @@ def _normalised(
     nll: Tensor, denominator: Fsa, dense: DenseFsaVec, den_scale: float
 ) -> tuple[Tensor, Tensor]:
     """The numerator's nll less that of the denominator, and where both exist."""
+    check_number("den_scale", den_scale)
     den = fsa_loss(denominator, dense, reduction="none")
     valid = (nll.detach() < torch.inf) & (den.detach() < torch.inf)
     # Masked before the subtraction, so that no gradient meets inf - inf.

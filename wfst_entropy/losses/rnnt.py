@@ -12,11 +12,11 @@ from wfst_entropy.losses.alignment import (
     REDUCTIONS,
     Alignment,
     check_choice,
-    entropy_of_kind,
+    check_number,
     reduce_loss,
 )
 from wfst_entropy.losses.rnnt_batch import RnntBatch, RnntOptions, checked_rnnt_batch
-from wfst_entropy.losses.rnnt_grid import grid_totals
+from wfst_entropy.losses.rnnt_grid import alignment_of_totals, grid_totals
 from wfst_entropy.losses.rnnt_planes import logit_planes
 from wfst_entropy.losses.rnnt_recursion import RNNT_TYPES
 
@@ -90,7 +90,6 @@ def rnnt_alignment(
     [0.7679, 0.6926, 1.0]
     """
     check_choice("kind", kind, KINDS)
-    check_choice("rnnt_type", rnnt_type, RNNT_TYPES)
     batch = checked_rnnt_batch(logits, targets, logit_lengths, target_lengths, blank)
     options = RnntOptions(
         rnnt_type, fused_log_softmax, delay_penalty, fastemit_lambda, reuse_logits_for_grads
@@ -150,7 +149,7 @@ def rnnt_loss(
     """
     check_choice("kind", kind, KINDS)
     check_choice("reduction", reduction, REDUCTIONS)
-    check_choice("rnnt_type", rnnt_type, RNNT_TYPES)
+    check_number("entropy_scale", entropy_scale)
     batch = checked_rnnt_batch(logits, targets, logit_lengths, target_lengths, blank)
     options = RnntOptions(
         rnnt_type, fused_log_softmax, delay_penalty, fastemit_lambda, reuse_logits_for_grads
@@ -233,14 +232,9 @@ class RNNTLoss(torch.nn.Module):
 def _alignment(
     batch: RnntBatch, options: RnntOptions, kind: str, entropy: bool = True
 ) -> Alignment:
+    options.check()
     lengths = (batch.logit_lengths, batch.targets.lengths)
-    nll, conditional, valid = grid_totals(
-        *logit_planes(batch, options),
-        *lengths,
-        options.rnnt_type,
-        entropy=entropy,
-        fastemit_lambda=options.fastemit_lambda,
-    )
-    if not entropy:
-        return Alignment(nll, conditional, valid)
-    return Alignment(nll, entropy_of_kind(kind, nll, conditional, *lengths), valid)
+    grid = (*logit_planes(batch, options), *lengths, options.rnnt_type)
+    fastemit = options.fastemit_lambda
+    totals = grid_totals(*grid, entropy=entropy, fastemit_lambda=fastemit)
+    return alignment_of_totals(totals, grid, kind, entropy=entropy, fastemit_lambda=fastemit)

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from wfst_entropy._native.eager import eager
 from wfst_entropy.fsa.errors import FsaTypeError, FsaValueError
-from wfst_entropy.losses.alignment import as_lengths
+from wfst_entropy.losses.alignment import as_lengths, check_choice, check_number
+from wfst_entropy.losses.rnnt_recursion import RNNT_TYPES
 from wfst_entropy.losses.targets import Targets, check_blank, checked_targets
 
 
@@ -44,6 +45,16 @@ class RnntOptions(NamedTuple):
     delay_penalty: float = 0.0
     fastemit_lambda: float = 0.0
     reuse_logits_for_grads: bool = False
+
+    def check(self) -> None:
+        """Refuses an unknown type, and scales that are no numbers.
+
+        Raises:
+            FsaTypeError, FsaValueError: naming the argument.
+        """
+        check_choice("rnnt_type", self.rnnt_type, RNNT_TYPES)
+        check_number("delay_penalty", self.delay_penalty)
+        check_number("fastemit_lambda", self.fastemit_lambda)
 
 
 @eager

@@ -13,7 +13,7 @@ from wfst_entropy._native.eager import eager
 from wfst_entropy._native.rnnt_grid import RnntGrid
 from wfst_entropy.algorithms.kernel_gradient import differentiable_once
 from wfst_entropy.fsa.errors import FsaValueError
-from wfst_entropy.losses.alignment import AlignmentKL, as_lengths, check_choice
+from wfst_entropy.losses.alignment import AlignmentKL, as_lengths, check_choice, zero_of
 from wfst_entropy.losses.divergence import Direction, alignment_kl, precise, result_dtype
 from wfst_entropy.losses.rnnt_batch import RnntOptions, checked_rnnt_batch
 from wfst_entropy.losses.rnnt_planes import logit_planes
@@ -177,7 +177,8 @@ def _totals(
     second, first, kl = rnnt_recursion(
         blank, label, frames, labels, ConditionalKLSemiring(), rnnt_type
     )
-    return second, first, kl
+    nothing = sum(zero_of(plane) for plane in (*blank, *label))
+    return second + nothing, first + nothing, kl + nothing
 
 
 @eager

@@ -17,6 +17,7 @@ from wfst_entropy.losses.alignment import (
     as_lengths,
     check_choice,
     entropy_of_kind,
+    zero_of,
 )
 from wfst_entropy.losses.rnnt_recursion import (
     RNNT_TYPES,
@@ -121,7 +122,7 @@ def grid_totals(
         louder: Tensor = _ScaledGradient.apply(label, 1 + fastemit_lambda)
         mass, _ = rnnt_recursion(blank, louder, *lengths)
     # results belong to the scores' graph even where no utterance has a frame
-    nothing = blank[:, :0].sum() + label[:, :0].sum()
+    nothing = zero_of(blank) + zero_of(label)
     nll = (nothing - mass).to(dtype)
     return nll, (nothing + conditional).to(dtype), nll.detach() < torch.inf
 
@@ -138,6 +139,33 @@ def _kernel_totals(
     options = (entropy, save, fastemit_lambda)
     nll, conditional, path_count = _NativeGrid.apply(blank, label, shape, options)
     return nll, conditional, path_count > 0
+
+
+def alignment_of_totals(
+    totals: tuple[Tensor, Tensor, Tensor],
+    grid: tuple[Tensor, Tensor, Tensor, Tensor, str],
+    kind: str,
+    *,
+    entropy: bool = True,
+    fastemit_lambda: float = 0.0,
+) -> Alignment:
+    """What is asked for, from the totals of a grid.
+
+    Args:
+        totals: from `grid_totals`.
+        grid: its arguments.
+        kind: of the entropy.
+        entropy: whether it is wanted; if not, zeros may stand in its place.
+        fastemit_lambda: as of `grid_totals`.
+    """
+    nll, conditional, valid = totals
+    if not entropy:
+        return Alignment(nll, conditional, valid)
+    plain = nll
+    if kind == "raw" and fastemit_lambda != 0:
+        # The raw entropy is a function of Z, whose gradient in the nll FastEmit has changed.
+        plain, _, _ = grid_totals(*grid, entropy=False)
+    return Alignment(nll, entropy_of_kind(kind, plain, conditional, *grid[2:4]), valid)
 
 
 class _ScaledGradient(torch.autograd.Function):

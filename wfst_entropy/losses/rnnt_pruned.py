@@ -15,12 +15,12 @@ from wfst_entropy.losses.alignment import (
     AlignmentKL,
     as_lengths,
     check_choice,
-    entropy_of_kind,
+    check_number,
     reduce_loss,
 )
 from wfst_entropy.losses.rnnt_batch import RnntBatch, RnntOptions
 from wfst_entropy.losses.rnnt_divergence import rnnt_grid_alignment_kl
-from wfst_entropy.losses.rnnt_grid import grid_totals
+from wfst_entropy.losses.rnnt_grid import alignment_of_totals, grid_totals
 from wfst_entropy.losses.rnnt_planes import logit_planes
 from wfst_entropy.losses.rnnt_prune import check_ranges
 from wfst_entropy.losses.rnnt_recursion import RNNT_TYPES
@@ -143,6 +143,7 @@ def rnnt_loss_pruned(
     """
     check_choice("kind", kind, KINDS)
     check_choice("reduction", reduction, REDUCTIONS)
+    check_number("entropy_scale", entropy_scale)
     batch = checked_pruned(logits, ranges, targets, logit_lengths, target_lengths, blank)
     options = RnntOptions(rnnt_type, fused_log_softmax, delay_penalty, fastemit_lambda)
     return reduce_loss(
@@ -355,16 +356,12 @@ def _alignment(
     batch: PrunedBatch, options: RnntOptions, hat: bool, kind: str, *, entropy: bool = True
 ) -> Alignment:
     """The alignments of checked arguments; zeros may stand for an entropy that is not wanted."""
-    check_choice("rnnt_type", options.rnnt_type, RNNT_TYPES)
+    options.check()
     lengths = (batch.windows.logit_lengths, batch.windows.targets.lengths)
-    nll, conditional, valid = grid_totals(
-        *pruned_planes(batch, options, hat),
-        *lengths,
-        options.rnnt_type,
-        entropy=entropy,
-        fastemit_lambda=options.fastemit_lambda,
-    )
-    return Alignment(nll, entropy_of_kind(kind, nll, conditional, *lengths), valid)
+    grid = (*pruned_planes(batch, options, hat), *lengths, options.rnnt_type)
+    fastemit = options.fastemit_lambda
+    totals = grid_totals(*grid, entropy=entropy, fastemit_lambda=fastemit)
+    return alignment_of_totals(totals, grid, kind, entropy=entropy, fastemit_lambda=fastemit)
 
 
 def pruned_planes(

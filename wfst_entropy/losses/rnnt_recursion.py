@@ -232,7 +232,7 @@ def _arc_weights(
     for model in models:
         refused = read[:, :, : model.shape[2]] & ~(model.detach() <= SCORE_LIMIT)
         for place in refused.nonzero()[:1].tolist():
-            raise bad_node_score(what, place, float(model[tuple(place)]))
+            raise bad_node_score(what, place, float(model[tuple(place)].detach()))
         too_low = model.detach() < -SCORE_LIMIT
         checked.append(model.masked_fill(too_low, -torch.inf).masked_fill(~read, 0.0))
     weights: Any = semiring.convert(tuple(checked) if isinstance(scores, tuple) else checked[0])

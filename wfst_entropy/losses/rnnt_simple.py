@@ -12,12 +12,12 @@ from wfst_entropy.losses.alignment import (
     REDUCTIONS,
     Alignment,
     check_choice,
-    entropy_of_kind,
+    check_number,
     reduce_loss,
 )
 from wfst_entropy.losses.am_lm_planes import AmLmBatch, Smoothing, am_lm_planes, checked_am_lm
 from wfst_entropy.losses.rnnt_arc_posteriors import RnntArcPosteriors, grid_totals_and_posteriors
-from wfst_entropy.losses.rnnt_grid import grid_totals
+from wfst_entropy.losses.rnnt_grid import alignment_of_totals, grid_totals
 from wfst_entropy.losses.rnnt_planes import delay_offsets
 from wfst_entropy.losses.rnnt_recursion import RNNT_TYPES
 
@@ -271,6 +271,7 @@ def rnnt_loss_smoothed(
     """
     check_choice("kind", kind, KINDS)
     check_choice("reduction", reduction, REDUCTIONS)
+    check_number("entropy_scale", entropy_scale)
     batch = checked_am_lm(am, lm, targets, logit_lengths, target_lengths, blank)
     options = SimpleOptions(
         _smoothing(lm_only_scale, am_only_scale), rnnt_type, delay_penalty, fastemit_lambda
@@ -322,6 +323,8 @@ def simple_alignment(
     If ``entropy`` is false, zeros may stand in its place.
     """
     check_choice("rnnt_type", options.rnnt_type, RNNT_TYPES)
+    check_number("delay_penalty", options.delay_penalty)
+    check_number("fastemit_lambda", options.fastemit_lambda)
     lengths = (batch.logit_lengths, batch.targets.lengths)
     blank, label = am_lm_planes(batch, options.smoothing)
     if options.delay_penalty != 0:
@@ -336,5 +339,5 @@ def simple_alignment(
         )
     else:
         totals = grid_totals(*grid, entropy=entropy, fastemit_lambda=fastemit)
-    nll, conditional, valid = totals
-    return Alignment(nll, entropy_of_kind(kind, nll, conditional, *lengths), valid), posteriors
+    out = alignment_of_totals(totals, grid, kind, entropy=entropy, fastemit_lambda=fastemit)
+    return out, posteriors

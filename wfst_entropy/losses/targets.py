@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from wfst_entropy.fsa.errors import FsaTypeError, FsaValueError
-from wfst_entropy.losses.alignment import as_lengths
+from wfst_entropy.losses.alignment import as_lengths, is_integer
 
 
 class Targets(NamedTuple):
@@ -55,7 +55,7 @@ def checked_targets(
         FsaTypeError: for numbers that are not integers.
         FsaValueError: for wrong shapes, lengths or labels; it names utterance and position.
     """
-    if not isinstance(targets, Tensor) or targets.is_floating_point():
+    if not isinstance(targets, Tensor) or (targets.numel() and not is_integer(targets)):
         came = targets.dtype if isinstance(targets, Tensor) else type(targets).__name__
         raise FsaTypeError(f"targets: must be an integer tensor, got {came}")
     n = num_utterances

@@ -120,3 +120,8 @@ def test_bad_arguments_are_named():
         path_kl(fsa, torch.tensor([0.0, float("nan")]))
     with pytest.raises(FsaValueError, match="FSA 0 overflows, its log Z is 1000"):
         path_kl(fsa, torch.tensor([1000.0, 0.0]), kind="raw")
+    for divergence in (path_kl, path_cross_entropy):  # within float64, but not within float32
+        with pytest.raises(FsaValueError, match="FSA 0 overflows, its log Z is 100"):
+            divergence(
+                fsa.with_scores(torch.tensor([-1.0, 0.0])), torch.tensor([100.0, 0.0]), kind="raw"
+            )

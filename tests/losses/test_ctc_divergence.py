@@ -446,3 +446,6 @@ def test_errors_say_what_and_where(engine):
     big = (student.detach() + 100, teacher.detach() + 100)
     with pytest.raises(FsaError, match="overflows"):
         ctc_alignment_kl(*big, *labels, kind="raw")
+    one_path = (torch.zeros(1, 0, dtype=torch.int64), [1], [0])
+    with pytest.raises(FsaValueError, match="overflows"):  # within float64, but not within float32
+        ctc_alignment_kl(torch.zeros(1, 1, 2), torch.full((1, 1, 2), 100.0), *one_path, kind="raw")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from wfst_entropy.algorithms.path_entropy import check_kind, in_double
@@ -60,7 +61,7 @@ def path_kl(
         fsas, ConditionalKLSemiring(), scores=(second, first)
     )
     if kind == "raw":
-        kl = raw_divergence(kl, log_first, log_second)
+        kl = raw_divergence(kl, log_first, log_second, fsas.scores.dtype)
     result: Tensor = kl.to(fsas.scores.dtype)
     return result
 
@@ -96,7 +97,7 @@ def path_cross_entropy(
     )
     cross = kl + entropy
     if kind == "raw":
-        cross = _raw(cross, log_first, log_second, own=False)
+        cross = _raw(cross, log_first, log_second, fsas.scores.dtype, own=False)
     result: Tensor = cross.to(fsas.scores.dtype)
     return result
 
@@ -117,7 +118,7 @@ def _models(fsas: Fsa, teacher_scores: Tensor, reverse: bool) -> tuple[Tensor, T
     return (teacher, student) if reverse else (student, teacher)
 
 
-def raw_divergence(kl: Tensor, log_first: Tensor, log_second: Tensor) -> Tensor:
+def raw_divergence(kl: Tensor, log_first: Tensor, log_second: Tensor, dtype: torch.dtype) -> Tensor:
     r"""The raw divergence :math:`Z_1 (KL_c + \log Z_1 - \log Z_2)` of KL(first || second).
 
     Args:
@@ -125,27 +126,31 @@ def raw_divergence(kl: Tensor, log_first: Tensor, log_second: Tensor) -> Tensor:
             model has no path, with gradient 0.
         log_first: :math:`\log Z_1`, (N,).
         log_second: :math:`\log Z_2`, (N,).
+        dtype: of the result.
 
     Raises:
         FsaValueError: Z is so far above 1 that the result is infinite, and its gradient no number.
 
     >>> import torch
-    >>> raw_divergence(torch.tensor([0.5]), torch.tensor([-2.0]), torch.tensor([-3.0]))
+    >>> log_first, log_second = torch.tensor([-2.0]), torch.tensor([-3.0])
+    >>> raw_divergence(torch.tensor([0.5]), log_first, log_second, torch.float32)
     tensor([0.2030])
     """
-    return _raw(kl, log_first, log_second, own=True)
+    return _raw(kl, log_first, log_second, dtype, own=True)
 
 
-def _raw(value: Tensor, log_first: Tensor, log_second: Tensor, *, own: bool) -> Tensor:
+def _raw(
+    value: Tensor, log_first: Tensor, log_second: Tensor, dtype: torch.dtype, *, own: bool
+) -> Tensor:
     """``Z (value + log Z - log Z_second)``, the middle term if ``own``; 0 or +inf stay."""
     fixed = (log_first == -_INF) | (value == _INF)
     log_z = log_first.masked_fill(fixed, 0.0)
     inside = value.masked_fill(fixed, 0.0) - log_second.masked_fill(fixed, 0.0)
-    raw = log_z.exp() * (inside + log_z if own else inside)
+    raw = (log_z.exp() * (inside + log_z if own else inside)).to(dtype)
     for n in raw.detach().isinf().nonzero().flatten().tolist()[:1]:
         raise FsaValueError(
             f'kind="raw": the result of utterance or FSA {n} overflows, its log Z is '
             f"{log_z[n].item():g} nats; pass log-probabilities (log_softmax), or use "
             'kind="conditional"'
         )
-    return raw.masked_fill(fixed, 0.0) + value.detach().masked_fill(~fixed, 0.0)
+    return raw.masked_fill(fixed, 0.0) + value.detach().to(dtype).masked_fill(~fixed, 0.0)

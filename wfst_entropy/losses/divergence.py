@@ -70,7 +70,7 @@ def alignment_kl(
     valid = (log_first.detach() > -torch.inf) & (kl.detach() < torch.inf)
     student = log_first if direction.reverse else log_second
     if direction.kind == "raw":
-        kl = raw_divergence(kl, log_first, log_second)
+        kl = raw_divergence(kl, log_first, log_second, dtype)
     elif direction.kind != "conditional":
         divisor = num_frames if direction.kind == "per_frame" else num_labels
         kl = kl / divisor.clamp(min=1).to(kl)

@@ -63,3 +63,29 @@ def test_errors_name_what_was_needed():
         full_sum_distillation(nll.long(), nll)
     with pytest.raises(FsaValueError, match="distance: must be one of 'squared', 'absolute'"):
         full_sum_distillation(nll, nll, distance="cosine")
+
+
+def test_a_bad_score_names_its_model(engine):
+    labels = torch.tensor([[1, 2]]), [4], [2]
+    for function, argument, shape in (
+        (ctc_full_sum_distillation, "log_probs", (1, 4, 3)),
+        (rnnt_full_sum_distillation, "logits", (1, 4, 3, 3)),
+    ):
+        good, bad = torch.zeros(shape), torch.full(shape, math.nan)
+        for name, models in (("student", (bad, good)), ("teacher", (good, bad))):
+            with pytest.raises(FsaValueError, match=f"^{name}_{argument}: .*utterance 0, frame 0"):
+                function(*models, *labels)
+
+
+def test_the_softmax_may_be_fused_or_not(engine):
+    torch.manual_seed(0)
+    labels = torch.tensor([[1, 2], [2, 2]]), [5, 4], [2, 1]
+    for function, shape in (
+        (ctc_full_sum_distillation, (2, 2, 5, 4)),
+        (rnnt_full_sum_distillation, (2, 2, 5, 3, 4)),
+    ):
+        logits = torch.randn(shape, dtype=torch.float64)
+        fused = function(*logits, *labels, fused_log_softmax=True)
+        plain = function(*logits.log_softmax(-1), *labels, fused_log_softmax=False)
+        torch.testing.assert_close(fused, plain)
+        assert not torch.isclose(fused, function(*logits, *labels, fused_log_softmax=False))

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from wfst_entropy.losses.alignment import (
+    KINDS,
     REDUCTIONS,
     as_lengths,
     check_choice,
@@ -189,6 +190,7 @@ class CRCTCLoss(torch.nn.Module):
     ) -> None:
         super().__init__()
         check_choice("reduction", reduction, REDUCTIONS)
+        check_choice("kind", kind, KINDS)
         check_choice("level", level, LEVELS)
         self.options: dict[str, Any] = {
             "blank": blank,

@@ -84,7 +84,7 @@ def ctc_alignment(
     """
     check_choice("kind", kind, KINDS)
     batch = checked_ctc_batch(log_probs, targets, input_lengths, target_lengths, blank)
-    return _alignment(batch, kind, fused_log_softmax=fused_log_softmax)
+    return ctc_batch_alignment(batch, kind, fused_log_softmax=fused_log_softmax)
 
 
 def ctc_loss(
@@ -135,7 +135,9 @@ def ctc_loss(
     check_number("entropy_scale", entropy_scale)
     batch = checked_ctc_batch(log_probs, targets, input_lengths, target_lengths, blank)
     return reduce_loss(
-        _alignment(batch, kind, entropy=entropy_scale != 0, fused_log_softmax=fused_log_softmax),
+        ctc_batch_alignment(
+            batch, kind, entropy=entropy_scale != 0, fused_log_softmax=fused_log_softmax
+        ),
         batch.targets.lengths,
         reduction=reduction,
         zero_infinity=zero_infinity,
@@ -209,9 +211,10 @@ class CTCLoss(torch.nn.Module):
         )
 
 
-def _alignment(
+def ctc_batch_alignment(
     batch: CtcBatch, kind: str, *, entropy: bool = True, fused_log_softmax: bool
 ) -> Alignment:
+    """`ctc_alignment` of checked arguments; zeros may stand for an entropy that is not wanted."""
     if ctc_kernels.can_run(batch.log_probs):
         nll, conditional, path_count = kernel_alignment(
             batch, entropy=entropy, fused_log_softmax=fused_log_softmax
@@ -231,7 +234,7 @@ def _torch_alignment(batch: CtcBatch, fused_log_softmax: bool) -> tuple[Tensor, 
     # results belong to the scores' graph even where no utterance has a frame
     nothing = zero_of(scores)
     if fused_log_softmax:
-        scores = log_softmax(batch, scores)
+        scores = log_softmax(batch, scores, batch.name)
     mass, entropy = ctc_recursion(batch, scores, ConditionalEntropySemiring())
     dtype = result_dtype(batch.log_probs)
     return (nothing - mass).to(dtype), (nothing + entropy).to(dtype)

@@ -19,6 +19,7 @@ class CtcBatch(NamedTuple):
     targets: Targets
     input_lengths: Tensor
     blank: int
+    name: str = "log_probs"  # of the argument, for messages
 
 
 @eager
@@ -48,4 +49,4 @@ def checked_ctc_batch(
     frames = f"frames of {name}, which is batch-first {tuple(log_probs.shape)}"
     frame_counts = as_lengths("input_lengths", input_lengths, n, num_frames, frames)
     labels = checked_targets(targets, target_lengths, n, blank, num_symbols)
-    return CtcBatch(log_probs, labels, frame_counts, blank)
+    return CtcBatch(log_probs, labels, frame_counts, blank, name)

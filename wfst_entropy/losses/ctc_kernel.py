@@ -36,7 +36,7 @@ def kernel_alignment(
     labels = (flat, offsets, batch.input_lengths, counts, batch.blank)
     save = torch.is_grad_enabled() and scores.requires_grad
     out: tuple[Tensor, Tensor, Tensor] = _KernelCtc.apply(
-        scores, labels, entropy, fused_log_softmax, save
+        scores, labels, entropy, fused_log_softmax, save, batch.name
     )
     return out
 
@@ -47,14 +47,20 @@ class _KernelCtc(torch.autograd.Function):
     @staticmethod
     @eager
     def forward(
-        ctx: Any, scores: Tensor, labels: _Labels, entropy: bool, softmax: bool, save: bool
+        ctx: Any,
+        scores: Tensor,
+        labels: _Labels,
+        entropy: bool,
+        softmax: bool,
+        save: bool,
+        name: str,
     ) -> tuple[Tensor, Tensor, Tensor]:
         sums = native.CtcSums(CtcTensors(scores, *labels), entropy=entropy, softmax=softmax)
         out = native.ctc_forward(sums, save=save)
         if out.bad_frame.numel() and int(out.bad_frame.max()) >= 0:
             n = int((out.bad_frame >= 0).nonzero()[0])
             t, c = int(out.bad_frame[n]), int(out.bad_symbol[n])
-            raise bad_score("log_probs", n, t, c, float(scores[n, t, c]))
+            raise bad_score(name, n, t, c, float(scores[n, t, c]))
         ctx.save_for_backward(scores, out.cells, out.path_count)
         ctx.labels, ctx.options = labels, {"entropy": entropy, "softmax": softmax}
         ctx.mark_non_differentiable(out.path_count)
@@ -74,4 +80,4 @@ class _KernelCtc(torch.autograd.Function):
         )
         grad = native.ctc_backward(sums, posteriors, path_count, by_nll, by_entropy)
         grad = differentiable_once(grad, scores, grad_nll, grad_entropy)
-        return grad, None, None, None, None
+        return grad, None, None, None, None, None

@@ -76,7 +76,7 @@ def ctc_recursion(
         batch: checked arguments; its ``log_probs`` give the shape only.
         scores: (N, T, C), or one such tensor per model.
         semiring: of the values.
-        names: of the scores, for messages; ``log_probs`` if not given.
+        names: of the scores, for messages; that of the batch if not given.
     """
     device = (scores[0] if isinstance(scores, tuple) else scores).device
     symbols, used = _state_symbols(batch, device)
@@ -116,7 +116,7 @@ def sum_over_states(weights: Value, skips: Tensor, last: Tensor, semiring: Semir
     return semiring.sum(ends, 1)
 
 
-def log_softmax(batch: CtcBatch, logits: Tensor, name: str = "log_probs") -> Tensor:
+def log_softmax(batch: CtcBatch, logits: Tensor, name: str) -> Tensor:
     """The log-softmax over the symbols of all frames that may be read, and 0 elsewhere.
 
     A frame whose logits are all -inf keeps them: it has no mass, rather than no number.
@@ -191,7 +191,7 @@ def _weights(
         refused = read & ~(emission.detach() <= SCORE_LIMIT)
         for n, t, s in refused.nonzero()[:1].tolist():
             score = float(emission[n, t, s].detach())
-            name = names[i] if names else "log_probs"
+            name = names[i] if names else batch.name
             raise bad_score(name, n, int(frame[n, t]), int(symbols[n, s]), score)
         too_low = emission.detach() < -SCORE_LIMIT
         emissions.append(emission.masked_fill(too_low, -torch.inf).masked_fill(~read, 0.0))

@@ -7,8 +7,10 @@ from torch import Tensor
 
 from wfst_entropy.fsa.errors import FsaTypeError, FsaValueError
 from wfst_entropy.losses.alignment import REDUCTIONS, as_lengths, check_choice, reduced
-from wfst_entropy.losses.ctc import ctc_alignment
-from wfst_entropy.losses.rnnt import rnnt_alignment
+from wfst_entropy.losses.ctc import ctc_batch_alignment
+from wfst_entropy.losses.ctc_batch import checked_ctc_batch
+from wfst_entropy.losses.rnnt import rnnt_batch_alignment
+from wfst_entropy.losses.rnnt_batch import RnntOptions, checked_rnnt_batch
 
 DISTANCES = ("squared", "absolute")
 
@@ -92,8 +94,8 @@ def full_sum_distillation(
 
 
 def ctc_full_sum_distillation(
-    student: Tensor,
-    teacher: Tensor,
+    student_log_probs: Tensor,
+    teacher_log_probs: Tensor,
     targets: Tensor,
     input_lengths: Tensor | list[int],
     target_lengths: Tensor | list[int],
@@ -110,8 +112,9 @@ def ctc_full_sum_distillation(
     Per utterance :math:`(\log P_T(y|x) - \log P_S(y|x))^2`, or the absolute difference.
 
     Args:
-        student: (N, T, C) log-probabilities, see `ctc_alignment`.
-        teacher: likewise. For models of different frame rates take `full_sum_distillation`.
+        student_log_probs: (N, T, C), see `ctc_alignment`.
+        teacher_log_probs: likewise. For models of different frame rates take
+            `full_sum_distillation`.
         targets: (N, U) padded, or (sum of target_lengths,) concatenated.
         input_lengths: (N,) frames.
         target_lengths: (N,) labels.
@@ -135,13 +138,22 @@ def ctc_full_sum_distillation(
     tensor(4.)
     """
     batch = (targets, input_lengths, target_lengths, blank)
-    student_nll, teacher_nll = (
-        ctc_alignment(scores, *batch, fused_log_softmax=fused_log_softmax).nll
-        for scores in (student, teacher if teacher_grad else teacher.detach())
+    models = {
+        "student_log_probs": student_log_probs,
+        "teacher_log_probs": _of_teacher("teacher_log_probs", teacher_log_probs, teacher_grad),
+    }
+    student, teacher = (
+        ctc_batch_alignment(
+            checked_ctc_batch(scores, *batch, name=name),
+            "conditional",
+            entropy=False,
+            fused_log_softmax=fused_log_softmax,
+        )
+        for name, scores in models.items()
     )
     return full_sum_distillation(
-        student_nll,
-        teacher_nll,
+        student.nll,
+        teacher.nll,
         target_lengths,
         reduction,
         zero_infinity,
@@ -163,6 +175,7 @@ def rnnt_full_sum_distillation(
     rnnt_type: str = "regular",
     distance: str = "squared",
     teacher_grad: bool = False,
+    fused_log_softmax: bool = True,
 ) -> Tensor:
     r"""Computes `full_sum_distillation` of two transducers.
 
@@ -180,6 +193,7 @@ def rnnt_full_sum_distillation(
         rnnt_type: ``"regular"``, ``"modified"`` or ``"constrained"``.
         distance: see `full_sum_distillation`, as the following.
         teacher_grad: whether the teacher is given a gradient too.
+        fused_log_softmax: whether to normalise the logits of both models.
 
     Returns:
         A scalar, or (N,) for ``reduction="none"``.
@@ -196,10 +210,20 @@ def rnnt_full_sum_distillation(
     tensor(0.6931)
     """
     batch = (targets, logit_lengths, target_lengths, blank)
-    teacher = _of_teacher("teacher_logits", teacher_logits, teacher_grad)
+    models = {
+        "student_logits": student_logits,
+        "teacher_logits": _of_teacher("teacher_logits", teacher_logits, teacher_grad),
+    }
+    options = RnntOptions(rnnt_type, fused_log_softmax)
+    student, teacher = (
+        rnnt_batch_alignment(
+            checked_rnnt_batch(logits, *batch, name=name), options, "conditional", False
+        )
+        for name, logits in models.items()
+    )
     return full_sum_distillation(
-        rnnt_alignment(student_logits, *batch, rnnt_type=rnnt_type).nll,
-        rnnt_alignment(teacher, *batch, rnnt_type=rnnt_type).nll,
+        student.nll,
+        teacher.nll,
         target_lengths,
         reduction,
         zero_infinity,

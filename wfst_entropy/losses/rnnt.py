@@ -94,7 +94,7 @@ def rnnt_alignment(
     options = RnntOptions(
         rnnt_type, fused_log_softmax, delay_penalty, fastemit_lambda, reuse_logits_for_grads
     )
-    return _alignment(batch, options, kind)
+    return rnnt_batch_alignment(batch, options, kind)
 
 
 def rnnt_loss(
@@ -155,7 +155,7 @@ def rnnt_loss(
         rnnt_type, fused_log_softmax, delay_penalty, fastemit_lambda, reuse_logits_for_grads
     )
     return reduce_loss(
-        _alignment(batch, options, kind, entropy_scale != 0),
+        rnnt_batch_alignment(batch, options, kind, entropy_scale != 0),
         batch.targets.lengths,
         reduction=reduction,
         zero_infinity=zero_infinity,
@@ -229,9 +229,10 @@ class RNNTLoss(torch.nn.Module):
         return ", ".join(f"{name}={value!r}" for name, value in self.options.items())
 
 
-def _alignment(
+def rnnt_batch_alignment(
     batch: RnntBatch, options: RnntOptions, kind: str, entropy: bool = True
 ) -> Alignment:
+    """`rnnt_alignment` of checked arguments; zeros may stand for an entropy that is not wanted."""
     options.check()
     lengths = (batch.logit_lengths, batch.targets.lengths)
     grid = (*logit_planes(batch, options), *lengths, options.rnnt_type)

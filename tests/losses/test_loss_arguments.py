@@ -15,7 +15,9 @@ from wfst_entropy.losses import (
     cr_ctc_loss,
     ctc_alignment_kl,
     ctc_distillation_loss,
+    ctc_full_sum_distillation,
     ctc_loss,
+    ctc_soft_distillation,
     fsa_alignment,
     fsa_alignment_kl,
     fsa_loss,
@@ -27,6 +29,7 @@ from wfst_entropy.losses import (
     rnnt_loss_simple,
     rnnt_pruned_alignment,
     rnnt_simple_alignment,
+    rnnt_soft_distillation,
 )
 from wfst_entropy.topologies import ctc_graph, ctc_topo
 
@@ -151,3 +154,21 @@ def test_the_joiner_that_adds_has_no_silent_second_derivative():
     (grad,) = torch.autograd.grad(loss, am, create_graph=True)
     with pytest.raises(RuntimeError, match="no second derivative"):
         torch.autograd.grad(grad.square().sum(), am, allow_unused=True)
+
+
+def test_a_teacher_of_another_dtype_does_not_change_that_of_the_loss(engine):
+    for student, teacher in ((torch.float32, torch.float64), (torch.float64, torch.bfloat16)):
+        frames, nodes = scores(2, 4, 3), scores(2, 4, 3, 3)
+        models, joint = (
+            (x.to(student).requires_grad_(), x.flip(0).to(teacher)) for x in (frames, nodes)
+        )
+        for loss in (
+            ctc_alignment_kl(*models, *LABELS).kl,
+            ctc_soft_distillation(*models, LABELS[1]),
+            ctc_full_sum_distillation(*models, *LABELS),
+            ctc_distillation_loss(*models, *LABELS),
+            rnnt_alignment_kl(*joint, *LABELS).kl,
+            rnnt_soft_distillation(*joint, *LABELS),
+        ):
+            assert loss.dtype == student
+            assert loss.isfinite().all()

@@ -84,6 +84,7 @@ def full_sum_distillation(
         x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
         for x in (student_nll, teacher_nll)
     )
+    teacher_nll = teacher_nll.to(student_nll.dtype)
     no_student, no_teacher = (x.detach() == torch.inf for x in (student_nll, teacher_nll))
     undefined = no_student | no_teacher
     difference = student_nll.masked_fill(undefined, 0.0) - teacher_nll.masked_fill(undefined, 0.0)

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from wfst_entropy.fsa.errors import FsaTypeError, FsaValueError
 from wfst_entropy.losses.alignment import REDUCTIONS, as_lengths, check_choice, reduced
+from wfst_entropy.losses.divergence import result_dtype
 from wfst_entropy.losses.rnnt_batch import RnntBatch, checked_rnnt_batch
 from wfst_entropy.losses.softmax_kl import Rows, softmax_kl
 
@@ -81,7 +82,7 @@ def ctc_soft_distillation(
     check_other("teacher", teacher, student)
     models = [("teacher", teacher if teacher_grad else teacher.detach()), ("student", student)]
     loss = frame_divergence(models[::-1] if reverse else models, frames, scale)
-    return reduced(loss, frames, reduction)
+    return reduced(loss.to(result_dtype(student)), frames, reduction)
 
 
 class CTCSoftDistillation(torch.nn.Module):
@@ -211,7 +212,8 @@ def rnnt_soft_distillation(
     if node_weights is not None:
         weights = _checked_weights(node_weights, (n, num_frames, width))
         kl = kl * weights.to(kl).flatten()[index]
-    return reduced(_summed(kl, index // max(1, num_frames * width), n), labels, reduction)
+    loss = _summed(kl, index // max(1, num_frames * width), n)
+    return reduced(loss.to(result_dtype(student_logits)), labels, reduction)
 
 
 class RNNTSoftDistillation(torch.nn.Module):

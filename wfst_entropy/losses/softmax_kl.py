@@ -33,7 +33,7 @@ def softmax_kl(p_logits: Tensor, q_logits: Tensor, rows: Rows) -> Tensor:
     the inputs nothing of their size is kept. A second derivative takes plain, unblocked torch.
 
     Returns:
-        (K,) float32, or float64 if both are float64: +inf with gradient 0 where q lacks a symbol of
+        (K,) float32, or float64 if one of them is: +inf with gradient 0 where q lacks a symbol of
         p, NaN where a softmax is not defined.
     """
     kl: Tensor = _SoftmaxKL.apply(p_logits, q_logits, rows)

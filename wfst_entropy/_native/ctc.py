@@ -46,7 +46,7 @@ class CtcSums:
             batch.target_lengths.data_ptr(),
             batch.blank,
             entropy,
-            softmax,
+            bool(softmax),  # None and the like are as true or false as in torch
             torch.get_num_threads(),
         )
         self.offsets = torch.empty(scores.shape[0], dtype=torch.int64)  # of posteriors

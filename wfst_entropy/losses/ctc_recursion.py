@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from wfst_entropy._native.eager import eager
 from wfst_entropy.algorithms.intersect_dense import SCORE_LIMIT
 from wfst_entropy.algorithms.kernel_gradient import bad_score
 from wfst_entropy.fsa.errors import FsaValueError
@@ -64,6 +65,7 @@ def ctc_semiring(
     return ctc_recursion(batch, models if isinstance(log_probs, tuple) else models[0], semiring)
 
 
+@eager  # the compiler would unroll the loop, which takes minutes for a few dozen frames
 def ctc_recursion(
     batch: CtcBatch,
     scores: Tensor | tuple[Tensor, ...],

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
+from wfst_entropy._native.eager import eager
 from wfst_entropy.algorithms.intersect_dense import SCORE_LIMIT
 from wfst_entropy.fsa.errors import FsaTypeError, FsaValueError
 from wfst_entropy.losses.alignment import as_lengths, check_choice
@@ -105,6 +106,7 @@ def checked_grid(blank_scores: Scores, label_scores: Scores) -> tuple[int, int, 
     return n, num_frames, width
 
 
+@eager  # the compiler would unroll the loop, which takes minutes for a few dozen frames
 def rnnt_recursion(
     blank_scores: Scores,
     label_scores: Scores,

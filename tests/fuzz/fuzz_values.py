@@ -205,7 +205,7 @@ BY_TYPE: dict[str, st.SearchStrategy[Any]] = {
     "Sequences": label_lists(),
     "Sequence[int] | Sequences": label_lists(),
     "Sequence[Sequence[int]] | RaggedTensor": label_lists(),
-    "Sequence[Sequence[int]]": label_lists(),
+    "Sequence[Sequence[int]]": st.lists(st.lists(st.sampled_from([1, 2, 3, 0, -1]), max_size=4)),
     "Sequence[int]": st.lists(INTEGERS, max_size=4),
     "list[int]": st.lists(INTEGERS, max_size=4),
     "Sequence[str]": st.lists(NAMES, max_size=2),

@@ -39,6 +39,7 @@ from wfst_entropy.inspection import check
 from wfst_entropy.losses import (
     cr_ctc_loss,
     ctc_alignment,
+    ctc_distillation_loss,
     full_sum_distillation,
     rnnt_alignment,
     rnnt_loss_simple,
@@ -216,6 +217,16 @@ def test_symbols_that_the_label_network_never_expects():
     with _native.disabled():
         again = rnnt_loss_smoothed(am.detach(), lm.detach(), torch.tensor([[1]]), [40], [1])
     torch.testing.assert_close(loss.detach(), again)
+
+
+def test_a_negative_scale_of_a_divergence():
+    a, b = torch.zeros(2, 1, 3, 2).log_softmax(-1)
+    b[0, 0, 1] = -torch.inf
+    batch = (torch.tensor([[1]]), [3], [1])
+    with pytest.raises(FsaValueError, match="consistency_scale: must not be less than 0, got -1"):
+        cr_ctc_loss(a, b, *batch, consistency_scale=-1.0)  # was NaN where both are infinite
+    with pytest.raises(FsaValueError, match="kl_scale: must not be less than 0, got -1"):
+        ctc_distillation_loss(a, b, *batch, kl_scale=-1.0)
 
 
 def test_label_scores_of_utterances_without_frames_are_not_read():

@@ -165,6 +165,7 @@ def intersect_dense_tot_scores(
         FsaValueError: as `intersect_dense`; also for models with sequences of different lengths.
         FsaTypeError: ``dtype`` is one of integers.
         ValueError: the semiring is for other log-weights, such as those of probabilities only.
+        TypeError: it is for another number of models.
 
     >>> graph = Fsa.from_str("0 0 0 0\n0 1 1 0\n1 1 1 0\n1 2 -1 0\n2")
     >>> scores = torch.tensor([[[0.4, 0.6], [0.5, 0.5]]]).log()

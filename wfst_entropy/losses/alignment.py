@@ -59,12 +59,14 @@ def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
         raise FsaValueError(f"{name}: must be one of {wanted}, got {value!r}")
 
 
-def check_number(name: str, value: object) -> None:
+def check_number(name: str, value: object, least: float = -math.inf) -> None:
     """Refuses a scale that is no number: it would make the loss, or its gradient, NaN.
+
+    So would a negative scale of a divergence, which can be infinite where the nll is.
 
     Raises:
         FsaTypeError: it is not a Python (or NumPy) number.
-        FsaValueError: it is not finite.
+        FsaValueError: it is not finite, or less than ``least``.
     """
     if not isinstance(value, Real):
         raise FsaTypeError(
@@ -72,6 +74,8 @@ def check_number(name: str, value: object) -> None:
         )
     if not math.isfinite(value):
         raise FsaValueError(f"{name}: must be a finite number, got {value}")
+    if value < least:
+        raise FsaValueError(f"{name}: must not be less than {least:g}, got {value}")
 
 
 @eager

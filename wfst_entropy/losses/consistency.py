@@ -128,7 +128,7 @@ def cr_ctc_loss(
         zero_infinity: whether infinite terms count 0. Their gradient is 0 either way.
         entropy_scale: the weight of the alignments' entropy in both CTC losses.
         kind: of that entropy, see `ctc_alignment`.
-        consistency_scale: :math:`\alpha`.
+        consistency_scale: :math:`\alpha`, not negative.
         level: what is to be consistent: ``"frame"`` or ``"alignment"``.
         fused_log_softmax: whether the views are logits, which are then normalised here.
 
@@ -145,7 +145,7 @@ def cr_ctc_loss(
     >>> cr_ctc_loss(a, b, torch.tensor([[1]]), [2], [1])         # 0.4263 + 0.2 * 0.1373
     tensor(0.4538)
     """
-    check_number("consistency_scale", consistency_scale)
+    check_number("consistency_scale", consistency_scale, 0.0)
     batch = (targets, input_lengths, target_lengths, blank, reduction, zero_infinity)
     losses = [
         ctc_loss(view, *batch, entropy_scale, kind, fused_log_softmax=fused_log_softmax)

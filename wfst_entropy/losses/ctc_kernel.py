@@ -36,7 +36,7 @@ def kernel_alignment(
     labels = (flat, offsets, batch.input_lengths, counts, batch.blank)
     save = torch.is_grad_enabled() and scores.requires_grad
     out: tuple[Tensor, Tensor, Tensor] = _KernelCtc.apply(
-        scores, labels, entropy, fused_log_softmax, save, batch.name
+        scores, labels, entropy, bool(fused_log_softmax), save, batch.name
     )
     return out
 

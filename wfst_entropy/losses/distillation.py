@@ -49,7 +49,7 @@ def ctc_distillation_loss(
             target length (at least 1) and averages.
         zero_infinity: whether an nll or a divergence that is infinite counts 0. Its gradient is 0
             either way.
-        kl_scale: the weight of the divergence.
+        kl_scale: the weight of the divergence, not negative.
         kind: see `ctc_alignment_kl`, as the following.
         reverse: KL(student || teacher) instead.
         teacher_grad: whether the teacher is given a gradient too.
@@ -70,7 +70,7 @@ def ctc_distillation_loss(
     tensor(1.7650)
     """
     check_choice("reduction", reduction, REDUCTIONS)
-    check_number("kl_scale", kl_scale)
+    check_number("kl_scale", kl_scale, 0.0)
     alignment = ctc_alignment_kl(
         student_log_probs,
         teacher_log_probs,
@@ -117,7 +117,7 @@ def rnnt_distillation_loss(
         blank: the blank symbol.
         reduction: see `ctc_distillation_loss`, as the following.
         zero_infinity: whether an nll or a divergence that is infinite counts 0.
-        kl_scale: the weight of the divergence.
+        kl_scale: the weight of the divergence, not negative.
         kind: see `rnnt_alignment_kl`, as the following.
         rnnt_type: ``"regular"``, ``"modified"`` or ``"constrained"``.
         reverse: KL(student || teacher) instead.
@@ -138,7 +138,7 @@ def rnnt_distillation_loss(
     tensor(0.8274)
     """
     check_choice("reduction", reduction, REDUCTIONS)
-    check_number("kl_scale", kl_scale)
+    check_number("kl_scale", kl_scale, 0.0)
     alignment = rnnt_alignment_kl(
         student_logits,
         teacher_logits,

@@ -249,6 +249,26 @@ def test_errors_name_what_was_needed():
         rnnt_soft_distillation(bad, teacher, *LABELS)
     with pytest.raises(FsaValueError, match=r"node_weights: .*\(3, 5, 3\)"):
         rnnt_soft_distillation(student, teacher, *LABELS, node_weights=torch.ones(3, 5))
+    for bad in (-1.0, torch.nan, torch.inf):
+        weights = torch.ones(3, 5, 3)
+        weights[1, 2, 0] = bad
+        with pytest.raises(FsaValueError, match=r"node_weights: .* utterance 1, frame 2, after 0"):
+            rnnt_soft_distillation(student, teacher, *LABELS, node_weights=weights)
+
+
+def test_a_node_without_weight_may_be_infinite():
+    student = torch.zeros(1, 2, 2, 3)
+    student[0, 1, 0, 2] = -torch.inf
+    student.requires_grad_()
+    teacher = torch.randn(1, 2, 2, 3, generator=torch.Generator().manual_seed(0))
+    labels = (torch.tensor([[1]]), [2], [1])
+    weights = torch.ones(1, 2, 2)
+    assert rnnt_soft_distillation(student, teacher, *labels, node_weights=weights) == torch.inf
+    weights[0, 1, 0] = 0
+    loss = rnnt_soft_distillation(student, teacher, *labels, node_weights=weights)
+    (gradient,) = torch.autograd.grad(loss, student)
+    assert loss.isfinite() and bool(gradient.isfinite().all())
+    assert bool((gradient[0, 1, 0] == 0).all()) and bool((gradient[0, 0] != 0).all())
 
 
 @pytest.mark.parametrize("rnnt_type", ["regular", "modified", "constrained"])

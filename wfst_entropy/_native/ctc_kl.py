@@ -27,6 +27,8 @@ class CtcPair:
                 f"q: needs {scores.dtype} {tuple(scores.shape)} on the CPU, got {q.dtype} "
                 f"{tuple(q.shape)} on {q.device}"
             )
+        if scores.shape[2] > 2**31 - 1:
+            raise ValueError(f"p: the kernel takes fewer than 2**31 symbols, got {scores.shape[2]}")
         self.q = q if q.stride(2) == 1 else q.contiguous()
 
     def workspace(self, moments: bool) -> tuple[int, Tensor]:

@@ -168,7 +168,7 @@ def rnnt_soft_distillation(
         reduction: ``"none"``; ``"sum"``; or ``"mean"``, which divides each utterance's sum by its
             target length (at least 1) and averages, as `rnnt_loss` does.
         collapsed: compare {label, blank, rest}, after the last label {blank, rest}.
-        node_weights: (N, T, U + 1) constants, without gradient.
+        node_weights: (N, T, U + 1) constants, not negative, without gradient.
         temperature: :math:`\tau > 0`.
         reverse: compute KL(student || teacher) instead of KL(teacher || student).
         teacher_grad: whether the teacher gets a gradient too.
@@ -210,8 +210,8 @@ def rnnt_soft_distillation(
     models = [("teacher_logits", teacher), ("student_logits", student_logits)]
     kl = _row_divergence(models[::-1] if reverse else models, rows)
     if node_weights is not None:
-        weights = _checked_weights(node_weights, (n, num_frames, width))
-        kl = kl * weights.to(kl).flatten()[index]
+        weights = _checked_weights(node_weights, (n, num_frames, width), index).to(kl)
+        kl = torch.where(weights == 0, 0.0, kl * weights)  # a node without weight may be infinite
     loss = _summed(kl, index // max(1, num_frames * width), n)
     return reduced(loss.to(result_dtype(student_logits)), labels, reduction)
 
@@ -319,11 +319,19 @@ def frame_divergence(models: list[tuple[str, Tensor]], frames: Tensor, scale: fl
     return _summed(kl, index // max(1, num_frames), n)
 
 
-def _checked_weights(node_weights: Tensor, shape: tuple[int, ...]) -> Tensor:
+def _checked_weights(node_weights: Tensor, shape: tuple[int, ...], index: Tensor) -> Tensor:
+    """(K,) the weights of the nodes that are read."""
     if not isinstance(node_weights, Tensor) or tuple(node_weights.shape) != shape:
         came = tuple(node_weights.shape) if isinstance(node_weights, Tensor) else node_weights
         raise FsaValueError(f"node_weights: must be a tensor of shape {shape}, got {came}")
-    return node_weights.detach()
+    weights = node_weights.detach().to(index.device).flatten()[index]
+    for i in (~((weights >= 0) & (weights < torch.inf))).nonzero().flatten().tolist()[:1]:
+        node, u = divmod(int(index[i]), shape[2])
+        raise FsaValueError(
+            f"node_weights: must be numbers that are not negative, got {float(weights[i])} for "
+            f"utterance {node // shape[1]}, frame {node % shape[1]}, after {u} labels"
+        )
+    return weights
 
 
 def _scale(temperature: float) -> float:

@@ -125,6 +125,7 @@ def test_gradients_of_two_processes_are_those_of_the_joint_batch(two_processes, 
         torch.testing.assert_close(gradient[name], expected, atol=1e-5, rtol=0, msg=name)
 
 
+@pytest.mark.slow
 def test_torchrun_trains_and_the_model_can_be_loaded(two_processes):
     exp_dir = two_processes[0] / "exp"
     files = {path.name for path in exp_dir.iterdir()}

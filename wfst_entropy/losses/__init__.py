@@ -6,10 +6,16 @@ from wfst_entropy.losses.consistency import CRCTCLoss, cr_ctc_loss, ctc_consiste
 from wfst_entropy.losses.ctc import CTCLoss, ctc_alignment, ctc_loss
 from wfst_entropy.losses.ctc_divergence import ctc_alignment_kl
 from wfst_entropy.losses.ctc_recursion import ctc_semiring
-from wfst_entropy.losses.distillation import ctc_distillation_loss, rnnt_distillation_loss
-from wfst_entropy.losses.fsa import fsa_alignment, fsa_loss
+from wfst_entropy.losses.distillation import (
+    CTCDistillationLoss,
+    RNNTDistillationLoss,
+    ctc_distillation_loss,
+    rnnt_distillation_loss,
+)
+from wfst_entropy.losses.fsa import FSALoss, fsa_alignment, fsa_loss
 from wfst_entropy.losses.fsa_divergence import fsa_alignment_kl
 from wfst_entropy.losses.full_sum import (
+    FullSumDistillation,
     ctc_full_sum_distillation,
     full_sum_distillation,
     rnnt_full_sum_distillation,
@@ -30,6 +36,7 @@ from wfst_entropy.losses.rnnt_pruned import (
 )
 from wfst_entropy.losses.rnnt_recursion import rnnt_semiring
 from wfst_entropy.losses.rnnt_simple import (
+    SmoothedRNNTLoss,
     rnnt_loss_simple,
     rnnt_loss_smoothed,
     rnnt_simple_alignment,
@@ -46,14 +53,19 @@ __all__ = [
     "Alignment",
     "AlignmentKL",
     "CRCTCLoss",
+    "CTCDistillationLoss",
     "CTCLoss",
     "CTCSoftDistillation",
+    "FSALoss",
+    "FullSumDistillation",
     "LFMMILoss",
     "MWERLoss",
     "PrunedRNNTLoss",
+    "RNNTDistillationLoss",
     "RNNTLoss",
     "RNNTSoftDistillation",
     "RnntArcPosteriors",
+    "SmoothedRNNTLoss",
     "asg_alignment",
     "asg_loss",
     "cr_ctc_loss",

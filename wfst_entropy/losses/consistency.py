@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -17,6 +15,7 @@ from wfst_entropy.losses.alignment import (
 )
 from wfst_entropy.losses.ctc import ctc_loss
 from wfst_entropy.losses.ctc_divergence import ctc_alignment_kl
+from wfst_entropy.losses.loss_module import LossModule
 from wfst_entropy.losses.soft_distillation import check_other, checked_frames, frame_divergence
 
 LEVELS = ("frame", "alignment")
@@ -158,7 +157,7 @@ def cr_ctc_loss(
     return likelihood + consistency_scale * consistency
 
 
-class CRCTCLoss(torch.nn.Module):
+class CRCTCLoss(LossModule):
     """`cr_ctc_loss` as a module.
 
     Args:
@@ -188,20 +187,19 @@ class CRCTCLoss(torch.nn.Module):
         level: str = "frame",
         fused_log_softmax: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(
+            blank=blank,
+            reduction=reduction,
+            zero_infinity=zero_infinity,
+            entropy_scale=entropy_scale,
+            kind=kind,
+            consistency_scale=consistency_scale,
+            level=level,
+            fused_log_softmax=fused_log_softmax,
+        )
         check_choice("reduction", reduction, REDUCTIONS)
         check_choice("kind", kind, KINDS)
         check_choice("level", level, LEVELS)
-        self.options: dict[str, Any] = {
-            "blank": blank,
-            "reduction": reduction,
-            "zero_infinity": zero_infinity,
-            "entropy_scale": entropy_scale,
-            "kind": kind,
-            "consistency_scale": consistency_scale,
-            "level": level,
-            "fused_log_softmax": fused_log_softmax,
-        }
 
     def forward(
         self,
@@ -214,7 +212,3 @@ class CRCTCLoss(torch.nn.Module):
         """Returns the loss; the arguments are those of `cr_ctc_loss`."""
         batch = (targets, input_lengths, target_lengths)
         return cr_ctc_loss(log_probs_a, log_probs_b, *batch, **self.options)
-
-    def extra_repr(self) -> str:
-        """Shows the options in the module's repr."""
-        return ", ".join(f"{name}={value!r}" for name, value in self.options.items())

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from wfst_entropy.losses.alignment import (
+    KINDS,
     REDUCTIONS,
     AlignmentKL,
     as_lengths,
@@ -14,7 +15,9 @@ from wfst_entropy.losses.alignment import (
     reduced,
 )
 from wfst_entropy.losses.ctc_divergence import ctc_alignment_kl
+from wfst_entropy.losses.loss_module import LossModule
 from wfst_entropy.losses.rnnt_divergence import rnnt_alignment_kl
+from wfst_entropy.losses.rnnt_recursion import RNNT_TYPES
 
 
 def ctc_distillation_loss(
@@ -153,6 +156,122 @@ def rnnt_distillation_loss(
         fused_log_softmax=fused_log_softmax,
     )
     return _loss(alignment, target_lengths, reduction, zero_infinity, kl_scale)
+
+
+class CTCDistillationLoss(LossModule):
+    """`ctc_distillation_loss` as a module.
+
+    Args:
+        blank: the blank symbol.
+        reduction: ``"none"``, ``"mean"`` or ``"sum"``.
+        zero_infinity: whether an nll or a divergence that is infinite counts 0.
+        kl_scale: the weight of the divergence.
+        kind: see `ctc_alignment_kl`, as the following.
+        reverse: KL(student || teacher) instead.
+        teacher_grad: whether the teacher is given a gradient too.
+        fused_log_softmax: whether to normalise the scores.
+
+    >>> same = torch.zeros(1, 2, 3)
+    >>> CTCDistillationLoss()(same, same, torch.tensor([[1]]), [2], [1])     # 3 paths of weight 1
+    tensor(-1.0986)
+    """
+
+    def __init__(
+        self,
+        blank: int = 0,
+        reduction: str = "mean",
+        zero_infinity: bool = False,
+        kl_scale: float = 1.0,
+        kind: str = "conditional",
+        *,
+        reverse: bool = False,
+        teacher_grad: bool = False,
+        fused_log_softmax: bool = False,
+    ) -> None:
+        super().__init__(
+            blank=blank,
+            reduction=reduction,
+            zero_infinity=zero_infinity,
+            kl_scale=kl_scale,
+            kind=kind,
+            reverse=reverse,
+            teacher_grad=teacher_grad,
+            fused_log_softmax=fused_log_softmax,
+        )
+        check_choice("kind", kind, KINDS)
+        check_choice("reduction", reduction, REDUCTIONS)
+
+    def forward(
+        self,
+        student_log_probs: Tensor,
+        teacher_log_probs: Tensor,
+        targets: Tensor,
+        input_lengths: Tensor | list[int],
+        target_lengths: Tensor | list[int],
+    ) -> Tensor:
+        """Returns the loss; the arguments are those of `ctc_distillation_loss`."""
+        batch = (student_log_probs, teacher_log_probs, targets, input_lengths, target_lengths)
+        return ctc_distillation_loss(*batch, **self.options)
+
+
+class RNNTDistillationLoss(LossModule):
+    """`rnnt_distillation_loss` as a module.
+
+    Args:
+        blank: the blank symbol.
+        reduction: ``"none"``, ``"mean"`` or ``"sum"``.
+        zero_infinity: whether an nll or a divergence that is infinite counts 0.
+        kl_scale: the weight of the divergence.
+        kind: see `rnnt_alignment_kl`, as the following.
+        rnnt_type: ``"regular"``, ``"modified"`` or ``"constrained"``.
+        reverse: KL(student || teacher) instead.
+        teacher_grad: whether the teacher is given a gradient too.
+        fused_log_softmax: whether to normalise the scores.
+
+    >>> same = torch.zeros(1, 2, 2, 2)
+    >>> RNNTDistillationLoss()(same, same, torch.tensor([[1]]), [2], [1])   # 2 paths of weight 1/8
+    tensor(1.3863)
+    """
+
+    def __init__(
+        self,
+        blank: int = 0,
+        reduction: str = "mean",
+        zero_infinity: bool = False,
+        kl_scale: float = 1.0,
+        kind: str = "conditional",
+        *,
+        rnnt_type: str = "regular",
+        reverse: bool = False,
+        teacher_grad: bool = False,
+        fused_log_softmax: bool = True,
+    ) -> None:
+        super().__init__(
+            blank=blank,
+            reduction=reduction,
+            zero_infinity=zero_infinity,
+            kl_scale=kl_scale,
+            kind=kind,
+            rnnt_type=rnnt_type,
+            reverse=reverse,
+            teacher_grad=teacher_grad,
+            fused_log_softmax=fused_log_softmax,
+        )
+        check_choice("kind", kind, KINDS)
+        check_choice("reduction", reduction, REDUCTIONS)
+        check_choice("rnnt_type", rnnt_type, RNNT_TYPES)
+
+    def forward(
+        self,
+        student_logits: Tensor,
+        teacher_logits: Tensor,
+        targets: Tensor,
+        logit_lengths: Tensor | list[int],
+        target_lengths: Tensor | list[int],
+    ) -> Tensor:
+        """Returns the loss; the arguments are those of `rnnt_distillation_loss`."""
+        batch = (student_logits, teacher_logits, targets, logit_lengths, target_lengths)
+        return rnnt_distillation_loss(*batch, **self.options)
 
 
 def _loss(

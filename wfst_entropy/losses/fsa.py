@@ -22,6 +22,7 @@ from wfst_entropy.losses.alignment import (
     reduce_loss,
     zero_of,
 )
+from wfst_entropy.losses.loss_module import LossModule
 from wfst_entropy.semirings import ConditionalEntropySemiring
 
 
@@ -165,3 +166,44 @@ def fsa_loss(
         zero_infinity=zero_infinity,
         entropy_scale=entropy_scale,
     )
+
+
+class FSALoss(LossModule):
+    r"""`fsa_loss` as a module.
+
+    Args:
+        reduction: ``"none"``, ``"mean"`` or ``"sum"``.
+        zero_infinity: whether a sequence without any alignment counts 0 instead of +inf.
+        entropy_scale: the weight of the entropy; positive rewards it.
+        kind: see `fsa_alignment`.
+
+    >>> graph = Fsa.from_str("0 0 0 0\n0 1 1 0\n1 1 1 0\n1 2 -1 0\n2")
+    >>> dense = DenseFsaVec.from_lengths(torch.zeros(1, 4, 2), torch.tensor([4]))
+    >>> FSALoss(reduction="sum", entropy_scale=0.5)(graph, dense)      # -1.5 ln 4
+    tensor(-2.0794)
+    """
+
+    def __init__(
+        self,
+        reduction: str = "mean",
+        zero_infinity: bool = False,
+        entropy_scale: float = 0.0,
+        kind: str = "conditional",
+    ) -> None:
+        super().__init__(
+            reduction=reduction,
+            zero_infinity=zero_infinity,
+            entropy_scale=entropy_scale,
+            kind=kind,
+        )
+        check_choice("kind", kind, KINDS)
+        check_choice("reduction", reduction, REDUCTIONS)
+
+    def forward(
+        self,
+        graph: Fsa,
+        dense: DenseFsaVec,
+        target_lengths: Tensor | list[int] | None = None,
+    ) -> Tensor:
+        """Returns the loss; the arguments are those of `fsa_loss`."""
+        return fsa_loss(graph, dense, target_lengths, **self.options)

@@ -9,6 +9,7 @@ from wfst_entropy.fsa.errors import FsaTypeError, FsaValueError
 from wfst_entropy.losses.alignment import REDUCTIONS, as_lengths, check_choice, reduced
 from wfst_entropy.losses.ctc import ctc_batch_alignment
 from wfst_entropy.losses.ctc_batch import checked_ctc_batch
+from wfst_entropy.losses.loss_module import LossModule
 from wfst_entropy.losses.rnnt import rnnt_batch_alignment
 from wfst_entropy.losses.rnnt_batch import RnntOptions, checked_rnnt_batch
 
@@ -92,6 +93,45 @@ def full_sum_distillation(
     if not zero_infinity:
         loss = loss.masked_fill(no_student != no_teacher, torch.inf)
     return reduced(loss, lengths, reduction)
+
+
+class FullSumDistillation(LossModule):
+    """`full_sum_distillation` as a module.
+
+    Args:
+        reduction: ``"none"``, ``"mean"`` or ``"sum"``.
+        zero_infinity: see `full_sum_distillation`, as the following.
+        distance: ``"squared"`` or ``"absolute"``.
+        teacher_grad: whether the teacher is given a gradient too.
+
+    >>> FullSumDistillation("sum")(torch.tensor([3.0, 1.0]), torch.tensor([1.0, 0.0]))
+    tensor(5.)
+    """
+
+    def __init__(
+        self,
+        reduction: str = "mean",
+        zero_infinity: bool = False,
+        *,
+        distance: str = "squared",
+        teacher_grad: bool = False,
+    ) -> None:
+        super().__init__(
+            reduction=reduction,
+            zero_infinity=zero_infinity,
+            distance=distance,
+            teacher_grad=teacher_grad,
+        )
+        check_choice("reduction", reduction, REDUCTIONS)
+
+    def forward(
+        self,
+        student_nll: Tensor,
+        teacher_nll: Tensor,
+        target_lengths: Tensor | list[int] | None = None,
+    ) -> Tensor:
+        """Returns the loss; the arguments are those of `full_sum_distillation`."""
+        return full_sum_distillation(student_nll, teacher_nll, target_lengths, **self.options)
 
 
 def ctc_full_sum_distillation(

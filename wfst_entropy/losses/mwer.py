@@ -21,6 +21,7 @@ from wfst_entropy.algorithms.edit_counts import checked_references, tokens_of_ar
 from wfst_entropy.fsa import Fsa, RaggedShape, RaggedTensor
 from wfst_entropy.fsa.errors import FsaTypeError, FsaValueError
 from wfst_entropy.losses.alignment import REDUCTIONS, check_choice
+from wfst_entropy.losses.loss_module import LossModule
 
 
 @eager
@@ -210,7 +211,7 @@ def lattice_mwer_loss(
     return _reduced(torch.where(no_path, lengths, losses), reduction)
 
 
-class MWERLoss(torch.nn.Module):
+class MWERLoss(LossModule):
     """`mwer_loss` as a module.
 
     Args:
@@ -225,22 +226,17 @@ class MWERLoss(torch.nn.Module):
     def __init__(
         self, reduction: str = "mean", *, temperature: float = 1.0, subtract_mean: bool = False
     ) -> None:
-        super().__init__()
+        super().__init__(
+            reduction=reduction,
+            temperature=temperature,
+            subtract_mean=subtract_mean,
+        )
         check_choice("reduction", reduction, REDUCTIONS)
         _check_temperature(temperature)
-        self.options: dict[str, Any] = {
-            "reduction": reduction,
-            "temperature": temperature,
-            "subtract_mean": subtract_mean,
-        }
 
     def forward(self, log_probs: Tensor | RaggedTensor, risks: Tensor | RaggedTensor) -> Tensor:
         """Returns the loss; the arguments are those of `mwer_loss`."""
         return mwer_loss(log_probs, risks, **self.options)
-
-    def extra_repr(self) -> str:
-        """Shows the options in the module's repr."""
-        return ", ".join(f"{name}={value!r}" for name, value in self.options.items())
 
 
 class _Hypotheses:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import torch
 from torch import Tensor
 
 from wfst_entropy.losses.alignment import (
@@ -15,6 +12,7 @@ from wfst_entropy.losses.alignment import (
     check_number,
     reduce_loss,
 )
+from wfst_entropy.losses.loss_module import LossModule
 from wfst_entropy.losses.rnnt_batch import RnntBatch, RnntOptions, checked_rnnt_batch
 from wfst_entropy.losses.rnnt_grid import alignment_of_totals, grid_totals
 from wfst_entropy.losses.rnnt_planes import logit_planes
@@ -84,6 +82,7 @@ def rnnt_alignment(
     semirings" (arXiv 2312.10087), Section 4; Kang et al. 2022 (arXiv 2211.00490) for the delay
     penalty; Yu et al. 2021 (arXiv 2010.11148) for FastEmit.
 
+    >>> import torch
     >>> logits = torch.tensor([[[[0.6, 0.4], [0.7, 0.3]], [[0.5, 0.5], [0.8, 0.2]]]]).log()
     >>> out = rnnt_alignment(logits, torch.tensor([[1]]), [2], [1])     # two paths
     >>> [round(float(field), 4) for field in out]
@@ -143,6 +142,7 @@ def rnnt_loss(
     Raises:
         FsaTypeError, FsaValueError: see `rnnt_alignment`; also for the mean of an empty batch.
 
+    >>> import torch
     >>> logits = torch.tensor([[[[0.6, 0.4], [0.7, 0.3]], [[0.5, 0.5], [0.8, 0.2]]]]).log()
     >>> rnnt_loss(logits, torch.tensor([[1]]), [2], [1], entropy_scale=0.1)
     tensor(0.6986)
@@ -163,7 +163,7 @@ def rnnt_loss(
     )
 
 
-class RNNTLoss(torch.nn.Module):
+class RNNTLoss(LossModule):
     """`rnnt_loss` as a module.
 
     Args:
@@ -178,6 +178,7 @@ class RNNTLoss(torch.nn.Module):
         fastemit_lambda: scales the gradient of label arcs.
         reuse_logits_for_grads: saves the memory of one tensor; the logits are destroyed.
 
+    >>> import torch
     >>> loss = RNNTLoss(reduction="sum")
     >>> loss(torch.zeros(1, 2, 2, 2), torch.tensor([[1]]), [2], [1])    # 2 paths of 3 arcs of 1/2
     tensor(1.3863)
@@ -197,22 +198,21 @@ class RNNTLoss(torch.nn.Module):
         fastemit_lambda: float = 0.0,
         reuse_logits_for_grads: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(
+            blank=blank,
+            reduction=reduction,
+            zero_infinity=zero_infinity,
+            entropy_scale=entropy_scale,
+            kind=kind,
+            rnnt_type=rnnt_type,
+            fused_log_softmax=fused_log_softmax,
+            delay_penalty=delay_penalty,
+            fastemit_lambda=fastemit_lambda,
+            reuse_logits_for_grads=reuse_logits_for_grads,
+        )
         check_choice("kind", kind, KINDS)
         check_choice("reduction", reduction, REDUCTIONS)
         check_choice("rnnt_type", rnnt_type, RNNT_TYPES)
-        self.options: dict[str, Any] = {
-            "blank": blank,
-            "reduction": reduction,
-            "zero_infinity": zero_infinity,
-            "entropy_scale": entropy_scale,
-            "kind": kind,
-            "rnnt_type": rnnt_type,
-            "fused_log_softmax": fused_log_softmax,
-            "delay_penalty": delay_penalty,
-            "fastemit_lambda": fastemit_lambda,
-            "reuse_logits_for_grads": reuse_logits_for_grads,
-        }
 
     def forward(
         self,
@@ -223,10 +223,6 @@ class RNNTLoss(torch.nn.Module):
     ) -> Tensor:
         """Returns the loss; the arguments are those of `rnnt_loss`."""
         return rnnt_loss(logits, targets, logit_lengths, target_lengths, **self.options)
-
-    def extra_repr(self) -> str:
-        """Shows the options in the module's repr."""
-        return ", ".join(f"{name}={value!r}" for name, value in self.options.items())
 
 
 def rnnt_batch_alignment(

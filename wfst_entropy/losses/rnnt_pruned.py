@@ -18,6 +18,7 @@ from wfst_entropy.losses.alignment import (
     check_number,
     reduce_loss,
 )
+from wfst_entropy.losses.loss_module import LossModule
 from wfst_entropy.losses.rnnt_batch import RnntBatch, RnntOptions
 from wfst_entropy.losses.rnnt_divergence import rnnt_grid_alignment_kl
 from wfst_entropy.losses.rnnt_grid import alignment_of_totals, grid_totals
@@ -155,7 +156,7 @@ def rnnt_loss_pruned(
     )
 
 
-class PrunedRNNTLoss(torch.nn.Module):
+class PrunedRNNTLoss(LossModule):
     """`rnnt_loss_pruned` as a module.
 
     Args:
@@ -189,22 +190,21 @@ class PrunedRNNTLoss(torch.nn.Module):
         fastemit_lambda: float = 0.0,
         use_hat_loss: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(
+            blank=blank,
+            reduction=reduction,
+            zero_infinity=zero_infinity,
+            entropy_scale=entropy_scale,
+            kind=kind,
+            rnnt_type=rnnt_type,
+            fused_log_softmax=fused_log_softmax,
+            delay_penalty=delay_penalty,
+            fastemit_lambda=fastemit_lambda,
+            use_hat_loss=use_hat_loss,
+        )
         check_choice("kind", kind, KINDS)
         check_choice("reduction", reduction, REDUCTIONS)
         check_choice("rnnt_type", rnnt_type, RNNT_TYPES)
-        self.options: dict[str, Any] = {
-            "blank": blank,
-            "reduction": reduction,
-            "zero_infinity": zero_infinity,
-            "entropy_scale": entropy_scale,
-            "kind": kind,
-            "rnnt_type": rnnt_type,
-            "fused_log_softmax": fused_log_softmax,
-            "delay_penalty": delay_penalty,
-            "fastemit_lambda": fastemit_lambda,
-            "use_hat_loss": use_hat_loss,
-        }
 
     def forward(
         self,
@@ -218,10 +218,6 @@ class PrunedRNNTLoss(torch.nn.Module):
         return rnnt_loss_pruned(
             logits, ranges, targets, logit_lengths, target_lengths, **self.options
         )
-
-    def extra_repr(self) -> str:
-        """Shows the options in the module's repr."""
-        return ", ".join(f"{name}={value!r}" for name, value in self.options.items())
 
 
 def rnnt_pruned_alignment_kl(

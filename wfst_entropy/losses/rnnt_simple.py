@@ -16,6 +16,7 @@ from wfst_entropy.losses.alignment import (
     reduce_loss,
 )
 from wfst_entropy.losses.am_lm_planes import AmLmBatch, Smoothing, am_lm_planes, checked_am_lm
+from wfst_entropy.losses.loss_module import LossModule
 from wfst_entropy.losses.rnnt_arc_posteriors import RnntArcPosteriors, grid_totals_and_posteriors
 from wfst_entropy.losses.rnnt_grid import alignment_of_totals, grid_totals
 from wfst_entropy.losses.rnnt_planes import delay_offsets
@@ -341,3 +342,69 @@ def simple_alignment(
         totals = grid_totals(*grid, entropy=entropy, fastemit_lambda=fastemit)
     out = alignment_of_totals(totals, grid, kind, entropy=entropy, fastemit_lambda=fastemit)
     return out, posteriors
+
+
+class SmoothedRNNTLoss(LossModule):
+    """`rnnt_loss_smoothed` as a module; scales of zero make it `rnnt_loss_simple`.
+
+    Args:
+        blank: the blank symbol.
+        reduction: ``"none"``, ``"mean"`` or ``"sum"``.
+        zero_infinity: whether an utterance without any alignment counts 0 instead of +inf.
+        entropy_scale: the weight of the entropy; positive rewards it.
+        kind: see `ctc_alignment`.
+        lm_only_scale: see `rnnt_simple_alignment`, as the following.
+        am_only_scale: of the probabilities of the encoder alone.
+        rnnt_type: ``"regular"``, ``"modified"`` or ``"constrained"``.
+        delay_penalty: rewards early labels.
+        fastemit_lambda: scales the gradient of label arcs.
+
+    >>> import torch
+    >>> loss = SmoothedRNNTLoss(reduction="sum")
+    >>> am, lm = torch.zeros(1, 2, 2), torch.zeros(1, 2, 2)
+    >>> loss(am, lm, torch.tensor([[1]]), [2], [1])     # 2 paths of 3 arcs of 1/2
+    tensor(1.3863)
+    """
+
+    def __init__(
+        self,
+        blank: int = 0,
+        reduction: str = "mean",
+        zero_infinity: bool = False,
+        entropy_scale: float = 0.0,
+        kind: str = "conditional",
+        *,
+        lm_only_scale: float = 0.1,
+        am_only_scale: float = 0.1,
+        rnnt_type: str = "regular",
+        delay_penalty: float = 0.0,
+        fastemit_lambda: float = 0.0,
+    ) -> None:
+        super().__init__(
+            blank=blank,
+            reduction=reduction,
+            zero_infinity=zero_infinity,
+            entropy_scale=entropy_scale,
+            kind=kind,
+            lm_only_scale=lm_only_scale,
+            am_only_scale=am_only_scale,
+            rnnt_type=rnnt_type,
+            delay_penalty=delay_penalty,
+            fastemit_lambda=fastemit_lambda,
+        )
+        check_choice("kind", kind, KINDS)
+        check_choice("reduction", reduction, REDUCTIONS)
+        check_choice("rnnt_type", rnnt_type, RNNT_TYPES)
+
+    def forward(
+        self,
+        am: Tensor,
+        lm: Tensor,
+        targets: Tensor,
+        logit_lengths: Tensor | list[int],
+        target_lengths: Tensor | list[int],
+    ) -> Tensor:
+        """Returns the loss; the arguments are those of `rnnt_loss_smoothed`."""
+        batch = (am, lm, targets, logit_lengths, target_lengths)
+        loss: Tensor = rnnt_loss_smoothed(*batch, **self.options)
+        return loss

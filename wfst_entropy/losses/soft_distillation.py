@@ -15,14 +15,13 @@ with both alphas from {0.01, 0.001}. The losses of transducers all divide by the
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from wfst_entropy.fsa.errors import FsaTypeError, FsaValueError
 from wfst_entropy.losses.alignment import REDUCTIONS, as_lengths, check_choice, reduced
 from wfst_entropy.losses.divergence import result_dtype
+from wfst_entropy.losses.loss_module import LossModule
 from wfst_entropy.losses.rnnt_batch import RnntBatch, checked_rnnt_batch
 from wfst_entropy.losses.softmax_kl import Rows, softmax_kl
 
@@ -85,7 +84,7 @@ def ctc_soft_distillation(
     return reduced(loss.to(result_dtype(student)), frames, reduction)
 
 
-class CTCSoftDistillation(torch.nn.Module):
+class CTCSoftDistillation(LossModule):
     """`ctc_soft_distillation` as a module.
 
     Args:
@@ -107,25 +106,20 @@ class CTCSoftDistillation(torch.nn.Module):
         reverse: bool = False,
         teacher_grad: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(
+            reduction=reduction,
+            temperature=temperature,
+            reverse=reverse,
+            teacher_grad=teacher_grad,
+        )
         check_choice("reduction", reduction, REDUCTIONS)
         _scale(temperature)
-        self.options: dict[str, Any] = {
-            "reduction": reduction,
-            "temperature": temperature,
-            "reverse": reverse,
-            "teacher_grad": teacher_grad,
-        }
 
     def forward(
         self, student: Tensor, teacher: Tensor, input_lengths: Tensor | list[int]
     ) -> Tensor:
         """Returns the loss; the arguments are those of `ctc_soft_distillation`."""
         return ctc_soft_distillation(student, teacher, input_lengths, **self.options)
-
-    def extra_repr(self) -> str:
-        """Shows the options in the module's repr."""
-        return ", ".join(f"{name}={value!r}" for name, value in self.options.items())
 
 
 def rnnt_soft_distillation(
@@ -216,7 +210,7 @@ def rnnt_soft_distillation(
     return reduced(loss.to(result_dtype(student_logits)), labels, reduction)
 
 
-class RNNTSoftDistillation(torch.nn.Module):
+class RNNTSoftDistillation(LossModule):
     """`rnnt_soft_distillation` as a module.
 
     Args:
@@ -242,17 +236,16 @@ class RNNTSoftDistillation(torch.nn.Module):
         reverse: bool = False,
         teacher_grad: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(
+            blank=blank,
+            reduction=reduction,
+            collapsed=collapsed,
+            temperature=temperature,
+            reverse=reverse,
+            teacher_grad=teacher_grad,
+        )
         check_choice("reduction", reduction, REDUCTIONS)
         _scale(temperature)
-        self.options: dict[str, Any] = {
-            "blank": blank,
-            "reduction": reduction,
-            "collapsed": collapsed,
-            "temperature": temperature,
-            "reverse": reverse,
-            "teacher_grad": teacher_grad,
-        }
 
     def forward(
         self,
@@ -266,10 +259,6 @@ class RNNTSoftDistillation(torch.nn.Module):
         """Returns the loss; the arguments are those of `rnnt_soft_distillation`."""
         batch = (student_logits, teacher_logits, targets, logit_lengths, target_lengths)
         return rnnt_soft_distillation(*batch, node_weights=node_weights, **self.options)
-
-    def extra_repr(self) -> str:
-        """Shows the options in the module's repr."""
-        return ", ".join(f"{name}={value!r}" for name, value in self.options.items())
 
 
 def checked_frames(name: str, scores: Tensor, input_lengths: Tensor | list[int]) -> Tensor:

@@ -46,6 +46,7 @@ from wfst_entropy.losses import (
     rnnt_loss_smoothed,
     rnnt_occupancies,
 )
+from wfst_entropy.topologies import token_ngram
 
 LOOP = Fsa.from_str("0 0 0 0\n0 1 -1 0\n1")
 
@@ -217,6 +218,14 @@ def test_symbols_that_the_label_network_never_expects():
     with _native.disabled():
         again = rnnt_loss_smoothed(am.detach(), lm.detach(), torch.tensor([[1]]), [40], [1])
     torch.testing.assert_close(loss.detach(), again)
+
+
+def test_an_order_beyond_all_transcripts():
+    few = token_ngram([[1, 2], [1]], max_token=2, order=4)
+    many = token_ngram([[1, 2], [1]], max_token=2, order=2**62)  # this once never ended
+    assert torch.equal(few.arcs, many.arcs)
+    assert torch.equal(few.scores, many.scores)
+    assert token_ngram([[1, 2], [1]], max_token=2, order=3).num_arcs < few.num_arcs
 
 
 def test_a_negative_scale_of_a_divergence():

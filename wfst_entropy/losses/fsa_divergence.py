@@ -73,7 +73,7 @@ def fsa_alignment_kl(
     >>> fsa_alignment_kl(graph, *dense).kl
     tensor([0.1308])
     """
-    direction = Direction(kind, reverse, teacher_grad)
+    direction = Direction(kind, bool(reverse), bool(teacher_grad))
     direction.check()
     lengths = student_dense.lengths
     if target_lengths is not None:

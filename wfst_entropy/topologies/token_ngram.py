@@ -64,7 +64,9 @@ def token_ngram(symbols: Sequences, max_token: int, order: int = 2) -> Fsa:
             f"symbols: utterance {int(labels.shape.row_ids(1)[i])} has the token "
             f"{int(labels.values[i])}, above max_token = {max_token}."
         )
-    levels = _levels(labels, max_token, order)
+    # No history is longer than the longest transcript with its start.
+    longest = int(labels.shape.row_splits(1).diff().max())
+    levels = _levels(labels, max_token, min(order, longest + 2))
     # The start's history is the first of length 1, which makes it state 0.
     by_state = levels[1:] + levels[:1]
     final = sum(level.parent.numel() for level in levels)

@@ -82,6 +82,8 @@ def scores(data: st.DataObject, shape: tuple[int, ...], dtype: torch.dtype, name
                 values.view(-1)[at] = data.draw(st.sampled_from(pool))
     if name.endswith("_nll"):  # whose squares are to be numbers
         values = values.clamp(min=-1e15)
+    if name == "node_weights":  # whose products with masks are to be numbers
+        values = values.clamp(max=1.0)
     values = values.to(dtype)
     order = data.draw(st.sampled_from(["plain", "reversed", "strided", "expanded", "shifted"]))
     if order == "reversed" and values.dim() > 1:

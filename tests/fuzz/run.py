@@ -62,6 +62,7 @@ def work(names: list[str], seed: int, examples: int, patience: float) -> None:
 
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
+    warnings.filterwarnings("error", category=UserWarning, module="wfst_entropy")  # as in pytest
     signal.signal(signal.SIGALRM, _alarm)
     for name in names:
         print(f"start {name}", flush=True)

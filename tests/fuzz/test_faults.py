@@ -37,9 +37,11 @@ from wfst_entropy.fsa.errors import (
 )
 from wfst_entropy.inspection import check
 from wfst_entropy.losses import (
+    asg_loss,
     cr_ctc_loss,
     ctc_alignment,
     ctc_distillation_loss,
+    do_rnnt_pruning,
     full_sum_distillation,
     rnnt_alignment,
     rnnt_loss_simple,
@@ -127,6 +129,12 @@ def test_pruning_to_no_states_leaves_an_empty_graph():
 def test_a_default_that_integers_cannot_hold():
     with pytest.raises(FsaValueError, match=r"default_value: .* can hold, got 1e\+30"):
         index_select(torch.tensor([5, 6]), torch.tensor([0, -1]), 1e30)
+
+
+def test_a_bad_transition_that_is_differentiable():
+    transitions = torch.tensor([[0.0, float("nan")], [0.0, 0.0]], requires_grad=True)
+    with pytest.raises(FsaValueError, match=r"transitions\[0, 1\] is nan"):
+        asg_loss(torch.zeros(1, 3, 2), torch.tensor([[0, 1]]), [3], [2], transitions)
 
 
 def test_messages_with_differentiable_scores():
@@ -218,6 +226,12 @@ def test_symbols_that_the_label_network_never_expects():
     with _native.disabled():
         again = rnnt_loss_smoothed(am.detach(), lm.detach(), torch.tensor([[1]]), [40], [1])
     torch.testing.assert_close(loss.detach(), again)
+
+
+def test_label_scores_without_features():
+    am, lm = torch.zeros(1, 2, 4), torch.zeros(1, 3, 0)
+    _, pruned = do_rnnt_pruning(am, lm, torch.tensor([[[0, 1], [1, 2]]]))
+    assert pruned.shape == (1, 2, 2, 0)
 
 
 def test_an_order_beyond_all_transcripts():

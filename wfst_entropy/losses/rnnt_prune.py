@@ -153,7 +153,7 @@ def do_rnnt_pruning(am: Tensor, lm: Tensor, ranges: Tensor) -> tuple[Tensor, Ten
         raise FsaValueError(f"lm: must hold {n} utterances, as am does, got {lm.shape[0]}")
     first = torch.arange(n, device=ranges.device)[:, None, None] * lm.shape[1]
     # The gradient of an embedding adds whole rows; that of a gather, element by element.
-    table = lm.reshape(-1, lm.shape[2])
+    table = lm.flatten(0, 1)
     lm_pruned = torch.nn.functional.embedding((ranges + first).to(lm.device), table)
     return am.unsqueeze(2).expand(-1, -1, size, -1), lm_pruned
 

@@ -159,10 +159,11 @@ def _check_transitions(transitions: Any) -> Tensor:
             f"transitions: must be (C, C), one score for each token after each, got "
             f"{tuple(transitions.shape)}."
         )
-    for i, j in (~(transitions.detach() <= SCORE_LIMIT)).nonzero()[:1].tolist():
+    values = transitions.detach()
+    for i, j in (~(values <= SCORE_LIMIT)).nonzero()[:1].tolist():
         raise FsaValueError(
-            f"transitions[{i}, {j}] is {float(transitions[i, j])}; a log-weight must be a number "
-            "up to 2**26, or -inf."
+            f"transitions[{i}, {j}] is {float(values[i, j])}; a log-weight must be a number up to "
+            "2**26, or -inf."
         )
     if transitions.dtype in (torch.float32, torch.float64):
         return transitions

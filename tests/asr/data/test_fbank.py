@@ -67,6 +67,7 @@ def test_speed_perturbation_triples_the_training_data(manifests: Path, tmp_path:
     assert speeds != sorted(speeds)
 
 
+@pytest.mark.slow
 def test_the_number_of_processes_does_not_matter(
     manifests: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -56,6 +56,7 @@ def test_the_shipped_clauses_are_plain_and_few_words_cover_them() -> None:
     assert all(4 <= len(clause.split()) <= 12 for clause in clauses)
 
 
+@pytest.mark.slow
 def test_same_options_give_the_same_bytes_whatever_the_number_of_processes(
     corpus: Path, tmp_path: Path
 ) -> None:
@@ -119,6 +120,7 @@ def test_word_times_lie_within_the_audio_and_in_order(corpus: Path) -> None:
     assert seen > 20
 
 
+@pytest.mark.slow
 def test_a_complete_corpus_is_kept_and_other_options_make_it_anew(
     corpus: Path, tmp_path: Path
 ) -> None:

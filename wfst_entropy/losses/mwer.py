@@ -20,7 +20,7 @@ from wfst_entropy.algorithms import (
 from wfst_entropy.algorithms.edit_counts import checked_references, tokens_of_arcs
 from wfst_entropy.fsa import Fsa, RaggedShape, RaggedTensor
 from wfst_entropy.fsa.errors import FsaTypeError, FsaValueError
-from wfst_entropy.losses.alignment import REDUCTIONS, check_choice
+from wfst_entropy.losses.alignment import REDUCTIONS, check_choice, reduced
 from wfst_entropy.losses.loss_module import LossModule
 
 
@@ -295,16 +295,8 @@ def _check_temperature(temperature: float) -> None:
 
 
 def _reduced(losses: Tensor, reduction: str) -> Tensor:
-    if reduction == "none":
-        return losses
-    if reduction == "sum":
-        return losses.sum()
-    if losses.numel() == 0:
-        raise FsaValueError(
-            'reduction="mean": there are no utterances to average over; skip the empty batch, or '
-            'use reduction="sum"'
-        )
-    return losses.mean()
+    """Reduces risks, which have no length to be divided by."""
+    return reduced(losses, torch.ones_like(losses), reduction)
 
 
 def _path_errors(

@@ -17,6 +17,7 @@ from wfst_entropy.metrics.wer import (
     error_stats,
     format_error_stats,
     pair_transcripts,
+    read_recogs,
     read_transcripts,
     write_results,
 )
@@ -168,3 +169,25 @@ def test_a_missing_hypothesis_counts_as_deletions():
     results, missing = pair_transcripts({"u1": ["a", "b"], "u2": ["c"]}, {"u2": ["c"]})
     assert missing == ["u1"]
     assert error_stats(results).num_del == 2
+
+
+def test_recogs_are_read_as_they_were_written(tmp_path):
+    odd = [*RESULTS, Recognition("a:b", ["it's", '"'], ["=", "[x]"])]
+    write_results(tmp_path, "test", "s", odd)
+    assert read_recogs(tmp_path / "recogs-test-s.txt") == odd
+
+
+@pytest.mark.parametrize(
+    ("text", "wording"),
+    [
+        ("u:\tref=['a'\n", "line 1: needed a list of words"),
+        ("u:\tref=[7]\n", "line 1: needed a list of words"),
+        ("u:\tref=['a']\n", "'u' has not both"),
+        ("u:\tref=[]\nu:\tref=[]\n", "line 2: a second ref= of 'u'"),
+    ],
+)
+def test_damaged_recogs(tmp_path, text, wording):
+    path = tmp_path / "recogs.txt"
+    path.write_text(text)
+    with pytest.raises(ScoringError, match=wording):
+        read_recogs(path)

@@ -7,6 +7,7 @@ that its users' scripts and diffs keep working.
 
 from __future__ import annotations
 
+import ast
 import itertools
 import logging
 from collections import Counter, defaultdict
@@ -189,6 +190,45 @@ def format_transcripts(results: Iterable[Recognition]) -> str:
     for cut_id, ref, hyp in results:
         lines += [f"{cut_id}:\tref={list(ref)}\n", f"{cut_id}:\thyp={list(hyp)}\n"]
     return "".join(lines)
+
+
+def read_recogs(path: Path | str) -> list[Recognition]:
+    """Read a recogs file, one of the project's or of icefall's.
+
+    Args:
+      path: such as `recogs-test-clean-epoch-6-avg-2.txt`; other lines than `ref=` and `hyp=`
+        (icefall writes time stamps too) are skipped.
+
+    Returns:
+      One entry per utterance, in the file's order.
+
+    Raises:
+      ScoringError: the file cannot be read, a line is not a list of words, or an utterance lacks
+        one of its two lines; the message names file and line.
+    """
+    found: dict[str, dict[str, list[str]]] = {}
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ScoringError(f"{path}: cannot be read ({error}); decode again") from error
+    for number, line in enumerate(lines, start=1):
+        cut_id, separator, rest = line.partition(":\t")
+        kind, equals, text = rest.partition("=")
+        if not separator or not equals or kind not in ("ref", "hyp"):
+            continue
+        try:
+            words = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            words = None
+        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+            raise ScoringError(f"{path}: line {number}: needed a list of words, got {text!r}")
+        if kind in found.setdefault(cut_id, {}):
+            raise ScoringError(f"{path}: line {number}: a second {kind}= of {cut_id!r}")
+        found[cut_id][kind] = words
+    lacking = [cut_id for cut_id, both in found.items() if len(both) < 2]
+    if lacking:
+        raise ScoringError(f"{path}: {lacking[0]!r} has not both a ref= and a hyp= line")
+    return [Recognition(cut_id, both["ref"], both["hyp"]) for cut_id, both in found.items()]
 
 
 def format_error_stats(results: Sequence[Recognition], stats: ErrorStats) -> str:

@@ -141,31 +141,15 @@ def _write_binary(fsa: Fsa, name: str, form: TextForm) -> None:
 
 
 def _read_torch(name: str, form: TextForm) -> Fsa:
-    import pickle
+    from wfst_entropy.fsa import load_fsa
 
-    import torch
-
-    from wfst_entropy.fsa import Fsa
-    from wfst_entropy.fsa.k2_file import load_k2
-
-    try:
-        loaded = torch.load(name, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError):
-        return load_k2(name)  # k2's classes, or a message that says what is wrong
-    if isinstance(loaded, Fsa):
-        return loaded
-    return (
-        Fsa.from_dict(loaded) if isinstance(loaded, dict) and "format" in loaded else load_k2(name)
-    )
+    return load_fsa(name)
 
 
 def _write_torch(fsa: Fsa, name: str, form: TextForm) -> None:
-    import torch
+    from wfst_entropy.fsa import save_fsa
 
-    from wfst_entropy.fsa.atomic_file import replacing
-
-    with replacing(Path(name)) as file:
-        torch.save(fsa.as_dict(), file)
+    save_fsa(fsa, name)
 
 
 def _read_kaldi(name: str, form: TextForm) -> Fsa:

@@ -35,6 +35,7 @@ from wfst_entropy.fsa.ragged import RaggedShape, RaggedTensor
 from wfst_entropy.fsa.ragged_index import index_and_sum, index_ragged, index_select
 from wfst_entropy.fsa.ragged_shape import random_ragged_shape, regular_ragged_shape
 from wfst_entropy.fsa.symbol_table import SymbolTable
+from wfst_entropy.fsa.torch_file import load_fsa, save_fsa
 
 FsaVec = Fsa
 """A name for annotations: an `Fsa` with three axes `[fsa][state][arc]`."""
@@ -67,10 +68,12 @@ __all__ = [
     "index_select",
     "kaldi_lattice_to_str",
     "kaldi_lattices_from_str",
+    "load_fsa",
     "load_k2",
     "random_ragged_shape",
     "read_kaldi_lattices",
     "regular_ragged_shape",
+    "save_fsa",
     "save_k2",
     "to_k2_dict",
     "to_kaldifst",

@@ -11,13 +11,11 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-from wfst_entropy.asr.data.errors import DataError
-from wfst_entropy.asr.data.manifest_files import is_newer, read_manifest
-from wfst_entropy.asr.data.manifests import PREFIX
+from wfst_entropy.asr.data.manifest_files import is_newer
 from wfst_entropy.asr.data.prepare_lang import prepare_lang
+from wfst_entropy.asr.data.transcripts import transcript_files, transcripts
 from wfst_entropy.fsa.errors import FsaError
 from wfst_entropy.lang import LangDir
 
@@ -34,26 +32,6 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def training_manifests(manifest_dir: Path) -> list[Path]:
-    """Returns the manifests that have the transcripts of the training parts."""
-    files = sorted(manifest_dir.glob(f"{PREFIX}_supervisions_train*.jsonl.gz"))
-    files += sorted(manifest_dir.glob(f"{PREFIX}_cuts_train*.jsonl.gz"))
-    if not files:
-        raise DataError(
-            f"{manifest_dir}: no manifest {PREFIX}_supervisions_train*.jsonl.gz of a training "
-            "part; run prepare.sh --stage 1 --stop-stage 1"
-        )
-    return files
-
-
-def training_texts(manifest_dir: Path) -> Iterator[str]:
-    """Yields the transcripts of all training parts."""
-    for path in training_manifests(manifest_dir):
-        for _, item in read_manifest(path):
-            for supervision in getattr(item, "supervisions", [item]):
-                yield supervision.text
-
-
 def main() -> int:
     """Makes the lang directory; returns the exit code."""
     args = get_parser().parse_args()
@@ -61,9 +39,10 @@ def main() -> int:
     bpe = args.token_type == "bpe"
     lang_dir = args.data_dir / (f"lang_bpe_{args.vocab_size}" if bpe else "lang_char")
     try:
+        manifests = transcript_files(args.manifest_dir, "train")
         if lang_dir.exists():
             logging.info("%s exists, skipping", lang_dir)
-            if not is_newer(lang_dir / "tokens.txt", training_manifests(args.manifest_dir)):
+            if not is_newer(lang_dir / "tokens.txt", manifests):
                 logging.warning(
                     "%s is older than the manifests and may lack symbols of their transcripts; "
                     "delete it to make it again (models trained with it need it as it is)",
@@ -71,7 +50,7 @@ def main() -> int:
                 )
         else:
             size = args.vocab_size if bpe else None
-            prepare_lang(training_texts(args.manifest_dir), lang_dir, bpe_vocab_size=size)
+            prepare_lang(transcripts(manifests), lang_dir, bpe_vocab_size=size)
         lang = LangDir(lang_dir)
         logging.info(
             "%s: %d tokens, %d entries in the lexicon", lang_dir, lang.vocab_size, len(lang.lexicon)

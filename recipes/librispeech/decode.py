@@ -35,8 +35,9 @@ from rich.progress import (
 
 from wfst_entropy.asr.data.asr_datamodule import AsrDataModule, DataOptions
 from wfst_entropy.asr.data.tokenizer import load_tokenizer
+from wfst_entropy.asr.decode_options import DecodeOptions
 from wfst_entropy.asr.decode_results import write_test_set
-from wfst_entropy.asr.decode_run import DecodeOptions, Decoder, decode_test_set
+from wfst_entropy.asr.decode_run import Decoder, decode_test_set
 from wfst_entropy.asr.models import ModelOptions
 from wfst_entropy.asr.options import (
     OptionError,

@@ -19,7 +19,8 @@ from rich.table import Table as RichTable
 
 from wfst_entropy.asr.data.asr_datamodule import AsrDataModule
 from wfst_entropy.asr.data.tokenizer import load_tokenizer
-from wfst_entropy.asr.decode_run import DecodeOptions, Decoder
+from wfst_entropy.asr.decode_options import DecodeOptions
+from wfst_entropy.asr.decode_run import Decoder
 from wfst_entropy.asr.options import from_args, make_parser
 from wfst_entropy.asr.plots import plot_training_curves
 from wfst_entropy.asr.report import (

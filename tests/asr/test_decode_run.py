@@ -12,8 +12,9 @@ import torch
 from torch import nn
 
 from wfst_entropy.asr.data.tokenizer import CharTokenizer
+from wfst_entropy.asr.decode_options import DecodeOptions
 from wfst_entropy.asr.decode_results import write_test_set
-from wfst_entropy.asr.decode_run import DecodeOptions, Decoder, decode_test_set
+from wfst_entropy.asr.decode_run import Decoder, decode_test_set
 from wfst_entropy.asr.models import ModelOptions
 from wfst_entropy.asr.options import OptionError
 from wfst_entropy.losses.ctc import ctc_alignment
@@ -44,7 +45,7 @@ def cut(name, words=()):
     items = [SimpleNamespace(symbol=w, start=s, end=e) for w, s, e in words]
     alignment = {"word": items} if items else None
     supervision = SimpleNamespace(alignment=alignment)
-    return SimpleNamespace(id=name, frame_shift=0.01, supervisions=[supervision])
+    return SimpleNamespace(id=name, frame_shift=0.01, duration=0.2, supervisions=[supervision])
 
 
 def batch(*utterances):
@@ -166,7 +167,7 @@ def test_an_epoch_and_a_batch_are_two_models():
 
 
 def test_unknown_method():
-    with pytest.raises(OptionError, match="'beam' is unknown; there is ctc-greedy-search"):
+    with pytest.raises(OptionError, match="'beam' is unknown; there are ctc-greedy-search, 1best"):
         DecodeOptions(decoding_method="beam")
 
 

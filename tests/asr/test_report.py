@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from wfst_entropy.asr.data.asr_datamodule import DataOptions
-from wfst_entropy.asr.decode_run import DecodeOptions
+from wfst_entropy.asr.decode_options import DecodeOptions
 from wfst_entropy.asr.models import ModelOptions
 from wfst_entropy.asr.options import OptionError, save_config
 from wfst_entropy.asr.plots import AlignmentPicture, plot_alignment, plot_training_curves

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from wfst_entropy.asr.decode_run import DecodedUtterance, DecodeOptions
+from wfst_entropy.asr.decode_options import DecodeOptions
+from wfst_entropy.asr.decode_run import DecodedUtterance, TimeSpent
+from wfst_entropy.asr.search.method import Scales
 from wfst_entropy.fsa.atomic_file import replacing
 from wfst_entropy.metrics.alignment_stats import summarise
 from wfst_entropy.metrics.latency import WordTime, time_deviation
@@ -20,8 +23,13 @@ def _write(path: Path, lines: Iterable[str]) -> None:
 
 
 def entropy_table(decoded: Iterable[DecodedUtterance]) -> list[str]:
-    """Lines of `entropy-*.tsv`: the conditional alignment entropy of each utterance, in nats."""
-    lines = ["cut\tframes\tlabels\tentropy\tper_frame\tper_label\tblank_fraction\tpeakiness"]
+    """Lines of `entropy-*.tsv`: one for each utterance whose reference can be aligned.
+
+    Entropies are in nats: `entropy` of the alignments of the reference, `lattice_entropy` of the
+    paths that the search kept; `confidence` is the mean over the words that it found.
+    """
+    columns = ["cut", "frames", "labels", "entropy", "per_frame", "per_label", "blank_fraction"]
+    lines = ["\t".join([*columns, "peakiness", "lattice_entropy", "confidence"])]
     for utterance in decoded:
         s = utterance.stats
         if s is None:
@@ -30,9 +38,20 @@ def entropy_table(decoded: Iterable[DecodedUtterance]) -> list[str]:
         lines.append(
             f"{utterance.cut_id}\t{s.num_frames}\t{s.num_labels}\t{s.entropy:.6f}"
             f"\t{s.entropy_per_frame:.6f}\t{s.entropy_per_label:.6f}\t{s.blank_fraction:.4f}"
-            f"\t{peakiness}"
+            f"\t{peakiness}\t{_digits(utterance.lattice_entropy)}"
+            f"\t{_digits(mean_confidence([utterance]))}"
         )
     return lines
+
+
+def _digits(value: float | None) -> str:
+    return "" if value is None else f"{value:.6f}"
+
+
+def mean_confidence(decoded: Iterable[DecodedUtterance]) -> float | None:
+    """The mean confidence of the words found; None where the method does not tell any."""
+    known = [c for utterance in decoded for c in utterance.confidences if c is not None]
+    return sum(known) / len(known) if known else None
 
 
 def _times(words: Iterable[WordTime]) -> list[dict[str, Any]]:
@@ -52,12 +71,11 @@ def word_times_table(decoded: Iterable[DecodedUtterance]) -> list[str]:
                 "start_deviation": round(d.start, 4),
                 "end_deviation": round(d.end, 4),
             }
-        row = {
-            "cut": utterance.cut_id,
-            "aligned": aligned,
-            "true": true,
-            "emitted": _times(utterance.emitted),
-        }
+        emitted = _times(utterance.emitted)
+        for entry, confidence in zip(emitted, utterance.confidences, strict=True):
+            if confidence is not None:
+                entry["confidence"] = round(confidence, 4)
+        row = {"cut": utterance.cut_id, "aligned": aligned, "true": true, "emitted": emitted}
         lines.append(json.dumps(row, ensure_ascii=False))
     return lines
 
@@ -67,6 +85,9 @@ def write_test_set(
     test_set: str,
     decoded: Sequence[DecodedUtterance],
     not_loaded: dict[str, str],
+    *,
+    scales: Scales | None = None,
+    spent: TimeSpent | None = None,
 ) -> dict[str, Any]:
     """Score a test set and write all its files below `options.res_dir`.
 
@@ -80,22 +101,27 @@ def write_test_set(
       decoded: its utterances.
       not_loaded: `{name: cause}` of those whose features cannot be read; they are listed in the
         summary and not scored.
+      scales: that the search had.
+      spent: time that decoding took.
 
     Returns:
       The summary, as it is in the JSON file.
     """
     results = [Recognition(u.cut_id, u.ref, u.hyp) for u in decoded]
-    wer = write_results(
-        options.res_dir, test_set, options.suffix, results, setting=options.decoding_method
-    )
+    scales = scales or Scales()
+    setting = scales.named(options.decoding_method)
+    wer = write_results(options.res_dir, test_set, options.suffix, results, setting=setting)
     name = f"{test_set}-{options.suffix}"
     _write(options.res_dir / f"entropy-{name}.tsv", entropy_table(decoded))
     _write(options.res_dir / f"word-times-{name}.jsonl", word_times_table(decoded))
     alignment = summarise([u.stats for u in decoded if u.stats is not None])
     deviation = time_deviation([d for u in decoded for d in u.deviations()])
     latencies = [x for u in decoded for x in u.latencies()]
+    entropies = [u.lattice_entropy for u in decoded if u.lattice_entropy is not None]
     summary = {
         "test_set": test_set,
+        "decoding_method": options.decoding_method,
+        "scales": dataclasses.asdict(scales),
         "suffix": options.suffix,
         "wer": wer.wer,
         "num_ref_words": wer.num_ref_words,
@@ -106,6 +132,10 @@ def write_test_set(
         "not_loaded": not_loaded,
         "not_decoded": {u.cut_id: u.problem for u in decoded if u.failed},
         "not_aligned": {u.cut_id: u.problem for u in decoded if u.problem and not u.failed},
+        "search_problems": {u.cut_id: u.search_problem for u in decoded if u.search_problem},
+        "mean_lattice_entropy": sum(entropies) / len(entropies) if entropies else None,
+        "mean_confidence": mean_confidence(decoded),
+        "seconds": (spent or TimeSpent()).as_dict(),
         "alignment": alignment.as_dict() if alignment else None,
         "word_times": deviation.as_dict() if deviation else None,
         "mean_emission_latency": sum(latencies) / len(latencies) if latencies else None,

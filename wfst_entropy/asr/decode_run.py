@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import time
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,12 +17,11 @@ from torch import Tensor
 
 from wfst_entropy.asr.data.tokenizer import Tokenizer
 from wfst_entropy.asr.models import CtcModel
-from wfst_entropy.asr.options import OptionError, option
-from wfst_entropy.asr.training.checkpoint import checkpoint_files
+from wfst_entropy.asr.search.greedy import GreedySearch
+from wfst_entropy.asr.search.method import Hypothesis, SearchMethod
 from wfst_entropy.asr.training.criterion import Utterances, read_batch
 from wfst_entropy.asr.word_pieces import spell_words, words_of_tokens
 from wfst_entropy.decoding.alignment import ForcedAlignment, WordSpan, forced_align, word_spans
-from wfst_entropy.decoding.ctc_greedy_search import GreedyHypothesis, ctc_greedy_search
 from wfst_entropy.fsa.errors import FsaError
 from wfst_entropy.losses.ctc import ctc_alignment
 from wfst_entropy.metrics.alignment_stats import AlignmentStats, alignment_stats
@@ -36,69 +35,6 @@ from wfst_entropy.metrics.latency import (
 logger = logging.getLogger(__name__)
 
 _DEFAULT_FRAME_SHIFT = 0.01  # seconds, where a cut does not tell
-
-
-@dataclasses.dataclass
-class DecodeOptions:
-    """Which model decodes, and how.
-
-    Raises:
-      OptionError: when a value is out of range or a decoding method is unknown.
-
-    >>> DecodeOptions(decoding_method="ctc_greedy_search").decoding_method
-    'ctc-greedy-search'
-    """
-
-    exp_dir: Path = option(Path("exp"), "Folder of the run.")
-    epoch: int = option(0, "Decode with epoch-(this).pt; 0 takes the last one that is there.")
-    iter: int = option(0, "Above 0: decode with checkpoint-(this).pt instead of an epoch.")
-    avg: int = option(1, "Epochs (or, with --iter, checkpoints) to average.")
-    use_averaged_model: bool = option(
-        True, "Average over all batches of these epochs, instead of over the ends of the epochs."
-    )
-    decoding_method: str = option("ctc-greedy-search", "The search: ctc-greedy-search.")
-
-    def __post_init__(self) -> None:
-        self.decoding_method = self.decoding_method.replace("_", "-")
-        if self.decoding_method != "ctc-greedy-search":
-            raise OptionError(
-                f"decoding_method: {self.decoding_method!r} is unknown; there is ctc-greedy-search"
-            )
-        for name, smallest in (("epoch", 0), ("iter", 0), ("avg", 1)):
-            if getattr(self, name) < smallest:
-                raise OptionError(f"{name}: needs at least {smallest}, got {getattr(self, name)}")
-        if self.epoch > 0 and self.iter > 0:
-            raise OptionError(
-                f"iter: --epoch {self.epoch} and --iter {self.iter} name two models; give one"
-            )
-
-    @property
-    def res_dir(self) -> Path:
-        """Where results go: `{exp_dir}/{decoding_method}`."""
-        return self.exp_dir / self.decoding_method
-
-    @property
-    def suffix(self) -> str:
-        """The end of the names of result files, as icefall makes it.
-
-        >>> DecodeOptions(epoch=6, avg=2).suffix
-        'epoch-6-avg-2-use-averaged-model'
-        """
-        kind = f"iter-{self.iter}" if self.iter > 0 else f"epoch-{self.epoch}"
-        return f"{kind}-avg-{self.avg}" + ("-use-averaged-model" if self.use_averaged_model else "")
-
-    def resolved(self) -> DecodeOptions:
-        """The same options, with the number of the last epoch in place of 0."""
-        if self.epoch > 0 or self.iter > 0:
-            return self
-        names = [path.stem.split("-") for path in checkpoint_files(self.exp_dir)]
-        epochs = [int(number) for kind, number in names if kind == "epoch"]
-        if not epochs:
-            raise OptionError(
-                f"exp_dir: {self.exp_dir} has no epoch-N.pt; train first (run.sh), or give the "
-                "folder of another run"
-            )
-        return dataclasses.replace(self, epoch=max(epochs))
 
 
 def reference_times(cut: Any) -> list[WordTime]:
@@ -117,11 +53,14 @@ class DecodedUtterance:
       hyp: words of the hypothesis.
       emitted: words of the hypothesis, from the first frame of the first token to the first frame
         of the last one, seconds.
+      confidences: of the same words, None where the method does not tell.
+      lattice_entropy: of the paths that the search kept, nats; None without a lattice.
       stats: entropy and peakiness of its alignments; None where the text cannot be aligned.
       aligned: words of the reference with the times of the forced alignment, seconds.
       spans: the same words with score and entropy.
       true_times: words of the reference with their true times, if the corpus has them.
       problem: why the utterance cannot be decoded or its text not be aligned, or "".
+      search_problem: what the search says about its hypothesis, or "".
       failed: it could not be decoded; its hypothesis is empty, and its words count as deleted.
     """
 
@@ -129,11 +68,14 @@ class DecodedUtterance:
     ref: list[str]
     hyp: list[str] = dataclasses.field(default_factory=list)
     emitted: list[WordTime] = dataclasses.field(default_factory=list)
+    confidences: list[float | None] = dataclasses.field(default_factory=list)
+    lattice_entropy: float | None = None
     stats: AlignmentStats | None = None
     aligned: list[WordTime] = dataclasses.field(default_factory=list)
     spans: list[WordSpan] = dataclasses.field(default_factory=list)
     true_times: list[WordTime] = dataclasses.field(default_factory=list)
     problem: str = ""
+    search_problem: str = ""
     failed: bool = False
 
     def deviations(self) -> list[WordDeviation]:
@@ -145,19 +87,45 @@ class DecodedUtterance:
         return emission_latencies(self.true_times, self.emitted)
 
 
+@dataclasses.dataclass
+class TimeSpent:
+    """Seconds that decoding took, and of speech that was decoded in them."""
+
+    model: float = 0.0
+    search: float = 0.0
+    audio: float = 0.0
+
+    def as_dict(self) -> dict[str, float | None]:
+        """For a summary: the search's time by the speech's is its real-time factor."""
+        factor = self.search / self.audio if self.audio else None
+        return dataclasses.asdict(self) | {"search_real_time_factor": factor}
+
+
 class Decoder:
     """A model with its vocabulary, ready to decode batches.
 
     Args:
       model: maps `(N, T, F)` features and lengths to `(N, T', C)` log-probs and lengths.
       tokenizer: of the vocabulary that the model was trained with.
-      device: where to compute.
+      device: where to compute the model's output; searches run on the CPU.
+      method: how to search, by default `GreedySearch`.
+
+    Attributes:
+      spent: time spent since this was last set anew.
     """
 
-    def __init__(self, model: CtcModel, tokenizer: Tokenizer, device: torch.device | str) -> None:
+    def __init__(
+        self,
+        model: CtcModel,
+        tokenizer: Tokenizer,
+        device: torch.device | str,
+        method: SearchMethod | None = None,
+    ) -> None:
         self.model = model.to(device).eval()
         self.tokenizer = tokenizer
         self.device = torch.device(device)
+        self.method = method or GreedySearch(tokenizer)
+        self.spent = TimeSpent()
 
     @torch.inference_mode()
     def log_probs(self, utterances: Utterances) -> tuple[Tensor, Tensor]:
@@ -197,8 +165,13 @@ class Decoder:
     def _decode(
         self, utterances: Utterances, texts: list[list[str]], cuts: list[Any]
     ) -> list[DecodedUtterance]:
+        started = time.perf_counter()
         log_probs, lengths = self.log_probs(utterances)
-        hypotheses = ctc_greedy_search(log_probs, lengths)
+        modelled = time.perf_counter()
+        hypotheses = self.method.search(log_probs, lengths, texts)
+        self.spent.search += time.perf_counter() - modelled
+        self.spent.model += modelled - started
+        self.spent.audio += sum(cut.duration for cut in cuts)
         sizes = torch.tensor([len(tokens) for tokens in utterances.tokens])
         targets = torch.tensor([t for tokens in utterances.tokens for t in tokens]).long()
         likelihood = ctc_alignment(log_probs, targets, lengths, sizes)
@@ -217,13 +190,16 @@ class Decoder:
                 DecodedUtterance(
                     cut_id=utterances.names[row],
                     ref=texts[row],
-                    hyp=self.tokenizer.decode(hypotheses[row].tokens).split(),
+                    hyp=hypotheses[row].words,
                     emitted=self._emitted_words(hypotheses[row], cut),
+                    confidences=[word.confidence for word in hypotheses[row].times],
+                    lattice_entropy=hypotheses[row].entropy,
                     stats=None if problem else stats[row],
                     aligned=aligned,
                     spans=spans,
                     true_times=reference_times(cut),
                     problem=problem,
+                    search_problem=hypotheses[row].problem,
                 )
             )
         return decoded
@@ -243,17 +219,9 @@ class Decoder:
         words = spell_words(pieces, numbers)
         return [WordTime(w, s.start, s.end) for w, s in zip(words, spans, strict=True)], spans
 
-    def _emitted_words(self, hypothesis: GreedyHypothesis, cut: Any) -> list[WordTime]:
-        pieces = [self.tokenizer.symbols[token] for token in hypothesis.tokens]
-        numbers = words_of_tokens(pieces)
+    def _emitted_words(self, hypothesis: Hypothesis, cut: Any) -> list[WordTime]:
         step = self.seconds_per_frame(cut)
-        first: dict[int | None, int] = {}
-        last: dict[int | None, int] = {}
-        for word, frame in zip(numbers, hypothesis.start_frames, strict=True):
-            first.setdefault(word, frame)
-            last[word] = frame
-        names = spell_words(pieces, numbers)
-        return [WordTime(w, first[i] * step, last[i] * step) for i, w in enumerate(names)]
+        return [WordTime(w.word, w.start * step, w.end * step) for w in hypothesis.times]
 
 
 def _row(batch: dict[str, Any], row: int) -> dict[str, Any]:
@@ -292,6 +260,8 @@ def decode_test_set(
             if utterance.problem:
                 what = "not decoded" if utterance.failed else "not aligned"
                 logger.warning("%s: %s: %s", utterance.cut_id, what, utterance.problem)
+            if utterance.search_problem:
+                logger.warning("%s: %s", utterance.cut_id, utterance.search_problem)
         decoded += done
         on_batch(len(done))
     return sorted(decoded, key=lambda utterance: utterance.cut_id)

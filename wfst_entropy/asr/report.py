@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 from wfst_entropy.asr.data.asr_datamodule import DataOptions
-from wfst_entropy.asr.decode_run import DecodeOptions, Decoder, reference_times
+from wfst_entropy.asr.decode_options import DecodeOptions
+from wfst_entropy.asr.decode_run import Decoder, reference_times
 from wfst_entropy.asr.options import OptionError, flag_name, load_config
 from wfst_entropy.asr.plots import AlignmentPicture, plot_alignment
 from wfst_entropy.asr.training.criterion import read_batch

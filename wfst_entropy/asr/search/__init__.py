@@ -1,0 +1,1 @@
+"""Decoding methods: ways from the output of a model to words."""

@@ -1,0 +1,57 @@
+"""The best token of each frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from wfst_entropy.asr.data.tokenizer import Tokenizer
+from wfst_entropy.asr.search.method import Hypothesis, Scales, WordFrames
+from wfst_entropy.asr.word_pieces import spell_words, words_of_tokens
+from wfst_entropy.decoding.ctc_greedy_search import ctc_greedy_search
+
+
+class GreedySearch:
+    """`ctc-greedy-search`: neither lexicon nor language model, and nothing to tune.
+
+    Args:
+      tokenizer: of the vocabulary that the model was trained with.
+    """
+
+    name = "ctc-greedy-search"
+    scales = Scales()
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.tokenizer = tokenizer
+
+    def search(
+        self, log_probs: Tensor, lengths: Tensor, refs: Sequence[Sequence[str]]
+    ) -> list[Hypothesis]:
+        """See `SearchMethod.search`."""
+        return [
+            hypothesis_of_tokens(hypothesis.tokens, hypothesis.start_frames, self.tokenizer)
+            for hypothesis in ctc_greedy_search(log_probs, lengths)
+        ]
+
+
+def hypothesis_of_tokens(
+    tokens: Sequence[int], frames: Sequence[int], tokenizer: Tokenizer
+) -> Hypothesis:
+    """The words that tokens spell.
+
+    Args:
+      tokens: in order of time.
+      frames: the first frame of each.
+      tokenizer: of the vocabulary.
+    """
+    pieces = [tokenizer.symbols[token] for token in tokens]
+    numbers = words_of_tokens(pieces)
+    first: dict[int | None, int] = {}
+    last: dict[int | None, int] = {}
+    for word, frame in zip(numbers, frames, strict=True):
+        first.setdefault(word, frame)
+        last[word] = frame
+    names = spell_words(pieces, numbers)
+    times = [WordFrames(word, first[i], last[i]) for i, word in enumerate(names)]
+    return Hypothesis(tokenizer.decode(tokens).split(), times)

@@ -121,7 +121,7 @@ if TYPE_CHECKING:
         to_openfst_file,
         write_kaldi_lattices,
     )
-    from wfst_entropy.inspection import check, diff, draw, explain, info, paths
+    from wfst_entropy.inspection import check, diff, draw, explain, info, paths, planted_scores
     from wfst_entropy.losses import (
         Alignment,
         AlignmentKL,
@@ -364,6 +364,7 @@ __all__ = [
     "path_entropy",
     "path_kl",
     "paths",
+    "planted_scores",
     "project",
     "prune",
     "prune_on_arc_post",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from wfst_entropy.cli import graph_convert, graph_inspection
+from wfst_entropy.cli import graph_convert, graph_inspection, graph_topologies
 from wfst_entropy.cli.env import env
 from wfst_entropy.cli.graph_files import ENDINGS
 from wfst_entropy.cli.graph_operations import add_verbs
@@ -33,3 +33,10 @@ app.command("compile", rich_help_panel="Formats")(graph_convert.compile_)
 app.command("print", rich_help_panel="Formats")(graph_convert.print_)
 app.command("convert", rich_help_panel="Formats")(graph_convert.convert)
 add_verbs(app)
+graph = typer.Typer(
+    name="graph", help="Topologies and decoding graphs.", no_args_is_help=True, add_completion=False
+)
+graph.command()(graph_topologies.rnnt)
+graph.command()(graph_topologies.levenshtein)
+app.add_typer(graph)
+app.command("frame-scores", rich_help_panel="Decoding")(graph_topologies.frame_scores)

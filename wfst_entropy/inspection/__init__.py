@@ -6,6 +6,7 @@ from wfst_entropy.inspection.draw import Drawing, draw
 from wfst_entropy.inspection.explain import Cause, Explanation, explain
 from wfst_entropy.inspection.info import FsaInfo, info
 from wfst_entropy.inspection.paths import Path, PathList, paths
+from wfst_entropy.inspection.planted_scores import planted_scores
 
 __all__ = [
     "Cause",
@@ -23,4 +24,5 @@ __all__ = [
     "explain",
     "info",
     "paths",
+    "planted_scores",
 ]

@@ -18,7 +18,7 @@ from wfst_entropy.algorithms.components import find_components
 
 _GAP = 16.0  # between neighbours of one layer
 _SWEEPS = 12
-_STAGGER = 26.0  # between lines that come back from different distances
+_STAGGER = 16.0  # between the lanes of lines that come back
 
 
 @dataclass
@@ -257,15 +257,20 @@ def _crossings(boxes: list[Box], by_layer: list[list[int]]) -> int:
 
 
 def _stagger(boxes: list[Box], by_layer: list[list[int]]) -> None:
-    """Lines that come back do so further away, the further apart their states are."""
+    """Lines that come back have lanes: further away, the further apart their states are.
+
+    Down and up have different lanes, so that the two lines between two states do not cross.
+    """
     for before, layer in pairwise(by_layer):
         place = {box: i for i, box in enumerate(before)}
-        turning = [boxes[number] for number in layer if boxes[number].turns]
-        spans = [abs(place[box.neighbours[0][0]] - place[box.neighbours[0][1]]) for box in turning]
-        steps = {span: i for i, span in enumerate(sorted(set(spans)))}
-        for box, span in zip(turning, spans):
-            box.indent = _STAGGER * steps[span]
-            box.width += box.indent
+        lanes: dict[tuple[int, bool], list[Box]] = {}
+        for box in (boxes[number] for number in layer if boxes[number].turns):
+            source, destination = (place[n] for n in box.neighbours[0])
+            lanes.setdefault((abs(source - destination), source > destination), []).append(box)
+        for i, key in enumerate(sorted(lanes)):
+            for box in lanes[key]:
+                box.indent = _STAGGER * i
+                box.width += box.indent
 
 
 def _set_heights(boxes: list[Box], by_layer: list[list[int]]) -> None:

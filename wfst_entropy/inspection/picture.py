@@ -192,7 +192,10 @@ class _Pen:
     def _turning(self, route: Route, source: Box, destination: Box, label: Box) -> Edge:
         """A curve that leaves to the right and comes back, its text beside the turn."""
         far = label.x - label.width / 2 + label.indent
-        bend = (far, label.y)
+        # Its text may be apart from where the line turns, which is between its two states.
+        upper, lower = sorted((source.y, destination.y))
+        inset = 0.4 * (lower - upper)
+        bend = (far, min(max(label.y, upper + inset), lower - inset))
         start, _ = self._rim(source, self.radii[route.source], label, 1.0)
         tip, angle = self._rim(destination, self.radii[route.destination], label, 1.0)
         end = (tip[0] + _ARROW * math.cos(angle), tip[1] + _ARROW * math.sin(angle))

@@ -69,8 +69,6 @@ def test_frame_scores_are_those_of_the_library(tmp_path, tokens):
     ],
 )
 def test_what_is_refused(tmp_path, tokens, arguments, message):
-    import re
-
     given = [tokens if argument == "TOKENS" else argument for argument in arguments]
     said = run("graph", "rnnt", given[0], tmp_path / "out.pt", *given[1:], status=1)
     assert re.search(message, " ".join(said.split())), said

@@ -122,6 +122,15 @@ if TYPE_CHECKING:
         write_kaldi_lattices,
     )
     from wfst_entropy.inspection import check, diff, draw, explain, info, paths, planted_scores
+    from wfst_entropy.lang import (
+        LangDir,
+        LangFinding,
+        Lexicon,
+        add_disambig_symbols,
+        add_position_markers,
+        check_lexicon,
+        lexicon_to_fst,
+    )
     from wfst_entropy.losses import (
         Alignment,
         AlignmentKL,
@@ -253,6 +262,9 @@ __all__ = [
     "FullSumDistillation",
     "KBestTropicalSemiring",
     "LFMMILoss",
+    "LangDir",
+    "LangFinding",
+    "Lexicon",
     "LogEntropySemiring",
     "LogReverseKLSemiring",
     "LogSemiring",
@@ -271,7 +283,9 @@ __all__ = [
     "SmoothedRNNTLoss",
     "SymbolTable",
     "TropicalSemiring",
+    "add_disambig_symbols",
     "add_epsilon_self_loops",
+    "add_position_markers",
     "arc_sort",
     "arc_sum",
     "asg_alignment",
@@ -279,6 +293,7 @@ __all__ = [
     "asg_loss",
     "asg_topo",
     "check",
+    "check_lexicon",
     "closure",
     "compose",
     "concat",
@@ -344,6 +359,7 @@ __all__ = [
     "lattice_mwer_loss",
     "levenshtein_alignment",
     "levenshtein_graph",
+    "lexicon_to_fst",
     "lf_mmi_alignment",
     "lf_mmi_loss",
     "linear_fsa",

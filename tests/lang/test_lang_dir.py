@@ -21,7 +21,7 @@ def test_it_reads_what_is_there(folder: Path) -> None:
     assert lang.vocab_size == 5  # without the disambiguation symbols
     assert lang.tokens["B"] == 4
     assert lang.words[2] == "BA"
-    assert lang.lexicon == [("AB", ["A", "B"]), ("BA", ["B", "A"]), ("BA", ["B", "B", "A"])]
+    assert list(lang.lexicon) == [("AB", ("A", "B")), ("BA", ("B", "A")), ("BA", ("B", "B", "A"))]
     assert lang.bpe_model is None
     assert lang.token_type == "char"
 
@@ -52,10 +52,10 @@ def test_a_missing_file_names_the_stage(folder: Path, name: str) -> None:
         ("tokens", "A 0\n<blk> 1\n", r"tokens.txt: <blk> must have id 0, it has 1"),
         ("tokens", "<blk> 0\nA 2\n", r"tokens.txt: ids must run from 0 to 1 .*, 1 is missing"),
         ("words", "AB 0\n", r"words.txt: <eps> must have id 0, it has None"),
-        ("lexicon", "AB A B\nBA\n", r"lexicon.txt: line 2: 'BA': needed a word and its tokens"),
-        ("lexicon", "AB A B\nBC B C\n", r"lexicon.txt: line 2: .*the word 'BC' is not in words"),
+        ("lexicon", "AB A B\nBA\n", r"lexicon.txt: line 2: word 'BA': has no tokens"),
+        ("lexicon", "AB A B\nBC B C\n", r"lexicon.txt: line 2: word 'BC': is not in words"),
         ("lexicon", "\nAB A C\n", r"lexicon.txt: line 2: .*the token 'C' is not in tokens"),
-        ("lexicon", "\n", r"lexicon.txt: has no entry"),
+        ("lexicon", "\n", r"lexicon.txt: line 1: .*no entry"),
     ],
 )
 def test_a_wrong_line_is_named(folder: Path, name: str, text: str, message: str) -> None:
@@ -66,5 +66,5 @@ def test_a_wrong_line_is_named(folder: Path, name: str, text: str, message: str)
 
 def test_text_in_another_encoding_is_named(folder: Path) -> None:
     (folder / "lexicon.txt").write_bytes(b"\xff\xfeA B\n")
-    with pytest.raises(FsaFormatError, match=r"lexicon.txt: is not UTF-8"):
+    with pytest.raises(FsaFormatError, match=r"lexicon.txt: line 1: is UTF-16"):
         _ = LangDir(folder).lexicon

@@ -1,5 +1,19 @@
 """Units, words and lexicons."""
 
-from wfst_entropy.lang.lang_dir import LangDir as LangDir
+from wfst_entropy.lang.disambig import add_disambig_symbols
+from wfst_entropy.lang.lang_dir import LangDir
+from wfst_entropy.lang.lang_finding import LangFinding
+from wfst_entropy.lang.lexicon import Lexicon
+from wfst_entropy.lang.lexicon_check import check_lexicon
+from wfst_entropy.lang.lexicon_fst import lexicon_to_fst
+from wfst_entropy.lang.position_markers import add_position_markers
 
-__all__ = ["LangDir"]
+__all__ = [
+    "LangDir",
+    "LangFinding",
+    "Lexicon",
+    "add_disambig_symbols",
+    "add_position_markers",
+    "check_lexicon",
+    "lexicon_to_fst",
+]

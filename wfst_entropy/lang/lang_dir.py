@@ -8,9 +8,8 @@ from pathlib import Path
 
 from wfst_entropy.fsa import SymbolTable
 from wfst_entropy.fsa.errors import FsaFormatError
-
-BLANK = "<blk>"
-WORD_SPECIALS = ("<eps>", "<UNK>", "#0", "<s>", "</s>")
+from wfst_entropy.lang.lexicon import Lexicon
+from wfst_entropy.lang.symbols import BLANK, is_disambiguation
 
 
 class LangDir:
@@ -33,8 +32,8 @@ class LangDir:
       >>> _ = (folder / "words.txt").write_text("<eps> 0\\nAB 1\\n")
       >>> _ = (folder / "lexicon.txt").write_text("AB ▁ A B\\n")
       >>> lang = LangDir(folder)
-      >>> lang.vocab_size, lang.token_type, lang.lexicon
-      (4, 'char', [('AB', ['▁', 'A', 'B'])])
+      >>> lang.vocab_size, lang.token_type, lang.lexicon.pronunciations("AB")
+      (4, 'char', [('▁', 'A', 'B')])
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -78,27 +77,9 @@ class LangDir:
         return table
 
     @cached_property
-    def lexicon(self) -> list[tuple[str, list[str]]]:
-        """Pairs of a word and its tokens, as in the file; a word may have several entries."""
-        path = self._file("lexicon.txt")
-        entries = []
-        for number, line in enumerate(_read_lines(path), start=1):
-            fields = line.split()
-            if not fields:
-                continue
-            where = f"{path}: line {number}: {line.strip()!r}"
-            if len(fields) < 2:
-                raise FsaFormatError(f"{where}: needed a word and its tokens")
-            word, *tokens = fields
-            if word not in self.words:
-                raise FsaFormatError(f"{where}: the word {word!r} is not in words.txt")
-            for token in tokens:
-                if token not in self.tokens:
-                    raise FsaFormatError(f"{where}: the token {token!r} is not in tokens.txt")
-            entries.append((word, tokens))
-        if not entries:
-            raise FsaFormatError(f"{path}: has no entry; make it again: prepare.sh --stage 5")
-        return entries
+    def lexicon(self) -> Lexicon:
+        """How words are written in tokens; every word and token is in its table."""
+        return Lexicon.from_file(self._file("lexicon.txt"), tokens=self.tokens, words=self.words)
 
     @property
     def vocab_size(self) -> int:
@@ -125,19 +106,3 @@ class LangDir:
             raise FsaFormatError(
                 f"{self.path / name}: {symbol} must have id 0, it has {table.get(symbol)}"
             )
-
-
-def is_disambiguation(symbol: str) -> bool:
-    """Whether a symbol is one of `#0`, `#1`...
-
-    >>> is_disambiguation("#12"), is_disambiguation("#"), is_disambiguation("A")
-    (True, False, False)
-    """
-    return symbol.startswith("#") and symbol[1:].isdigit()
-
-
-def _read_lines(path: Path) -> list[str]:
-    try:
-        return path.read_bytes().decode("utf-8").split("\n")
-    except UnicodeDecodeError as error:
-        raise FsaFormatError(f"{path}: is not UTF-8 text: {error}") from error

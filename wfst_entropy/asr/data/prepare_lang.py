@@ -9,7 +9,7 @@ from pathlib import Path
 from wfst_entropy.asr.data.errors import DataError
 from wfst_entropy.asr.data.tokenizer import UNKNOWN, WORD_START, BpeTokenizer, CharTokenizer
 from wfst_entropy.fsa.atomic_file import replacing
-from wfst_entropy.lang.lang_dir import BLANK, WORD_SPECIALS
+from wfst_entropy.lang.symbols import BLANK, WORD_SPECIALS
 
 # Ids 0, 1 and 2 of every table of tokens, as icefall's recipes have them.
 TOKEN_SPECIALS = (BLANK, "<sos/eos>", UNKNOWN)

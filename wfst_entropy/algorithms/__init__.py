@@ -35,6 +35,7 @@ from wfst_entropy.algorithms.num_paths import num_paths
 from wfst_entropy.algorithms.path_divergence import path_cross_entropy, path_kl
 from wfst_entropy.algorithms.path_entropy import path_entropy
 from wfst_entropy.algorithms.path_moments import expected_counts, score_covariance, score_variance
+from wfst_entropy.algorithms.phi_compose import phi_compose
 from wfst_entropy.algorithms.project import project
 from wfst_entropy.algorithms.prune import prune
 from wfst_entropy.algorithms.prune_on_arc_post import prune_on_arc_post
@@ -108,6 +109,7 @@ __all__ = [
     "path_cross_entropy",
     "path_entropy",
     "path_kl",
+    "phi_compose",
     "project",
     "prune",
     "prune_on_arc_post",

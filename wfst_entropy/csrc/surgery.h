@@ -61,6 +61,7 @@ void bind_intersect(nb::module_& m);
 void bind_intersect_dense_lattice(nb::module_& m);
 void bind_epsilon_self_loops(nb::module_& m);
 void bind_expand_arcs(nb::module_& m);
+void bind_phi_compose(nb::module_& m);
 void bind_replace(nb::module_& m);
 void bind_reverse(nb::module_& m);
 void bind_top_sort(nb::module_& m);

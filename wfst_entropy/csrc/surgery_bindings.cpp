@@ -32,6 +32,7 @@ void bind_surgery(nb::module_& m) {
   bind_intersect_dense_lattice(m);
   bind_epsilon_self_loops(m);
   bind_expand_arcs(m);
+  bind_phi_compose(m);
   bind_replace(m);
   bind_reverse(m);
   bind_top_sort(m);

@@ -92,14 +92,17 @@ if TYPE_CHECKING:
         union,
     )
     from wfst_entropy.decoding import (
+        Lattices,
         Nbest,
         ctc_greedy_search,
         forced_align,
         get_aux_labels,
         one_best_decoding,
+        read_lattices,
         rescore_with_n_best_list,
         rescore_with_whole_lattice,
         scaled_lattice,
+        write_lattices,
     )
     from wfst_entropy.fsa import (
         DenseFsaVec,
@@ -274,6 +277,7 @@ __all__ = [
     "LFMMILoss",
     "LangDir",
     "LangFinding",
+    "Lattices",
     "Lexicon",
     "LogEntropySemiring",
     "LogReverseKLSemiring",
@@ -404,6 +408,7 @@ __all__ = [
     "random_paths",
     "random_ragged_shape",
     "read_kaldi_lattices",
+    "read_lattices",
     "regular_ragged_shape",
     "relabel",
     "remove_epsilon",
@@ -454,6 +459,7 @@ __all__ = [
     "tsallis_entropy",
     "union",
     "write_kaldi_lattices",
+    "write_lattices",
 ]
 
 

@@ -7,6 +7,7 @@ from wfst_entropy.algorithms.compose import compose
 from wfst_entropy.algorithms.concat import concat
 from wfst_entropy.algorithms.connect import connect
 from wfst_entropy.algorithms.convert_dense_to_fsa_vec import convert_dense_to_fsa_vec
+from wfst_entropy.algorithms.ctc_compose import ctc_compose
 from wfst_entropy.algorithms.determinize import determinize
 from wfst_entropy.algorithms.difference import difference
 from wfst_entropy.algorithms.disambiguate import disambiguate
@@ -47,6 +48,7 @@ from wfst_entropy.algorithms.remove_epsilon import remove_epsilon
 from wfst_entropy.algorithms.remove_epsilon_and_add_self_loops import (
     remove_epsilon_and_add_self_loops,
 )
+from wfst_entropy.algorithms.remove_epsilon_local import remove_epsilon_local
 from wfst_entropy.algorithms.renyi_entropy import renyi_entropy, tsallis_entropy
 from wfst_entropy.algorithms.replace import replace, replace_fsa
 from wfst_entropy.algorithms.reverse import reverse
@@ -76,6 +78,7 @@ __all__ = [
     "concat",
     "connect",
     "convert_dense_to_fsa_vec",
+    "ctc_compose",
     "decode",
     "determinize",
     "difference",
@@ -120,6 +123,7 @@ __all__ = [
     "relabel",
     "remove_epsilon",
     "remove_epsilon_and_add_self_loops",
+    "remove_epsilon_local",
     "remove_epsilon_self_loops",
     "renyi_entropy",
     "replace",

@@ -5,32 +5,6 @@
 namespace wfst_entropy {
 namespace {
 
-// Marks every state that reaches the final state, over arcs grouped by their destination.
-std::vector<uint8_t> coaccessible(const FsaView& fsa, Progress& progress) {
-  std::vector<int64_t> begin(fsa.num_states + 1, 0);
-  for (int64_t a = fsa.first_arc(); a < fsa.end_arc(); ++a) ++begin[fsa.arcs[a].dst + 1];
-  for (int32_t s = 0; s < fsa.num_states; ++s) begin[s + 1] += begin[s];
-  std::vector<int32_t> origin(fsa.num_arcs());
-  std::vector<int64_t> next(begin.begin(), begin.end() - 1);
-  for (int64_t a = fsa.first_arc(); a < fsa.end_arc(); ++a) origin[next[fsa.arcs[a].dst]++] = fsa.arcs[a].src;
-
-  std::vector<uint8_t> seen(fsa.num_states, 0);
-  std::vector<int32_t> stack{fsa.final_state()};
-  seen[fsa.final_state()] = 1;
-  while (!stack.empty()) {
-    const int32_t state = stack.back();
-    stack.pop_back();
-    for (int64_t i = begin[state]; i < begin[state + 1]; ++i) {
-      progress.step();
-      if (!seen[origin[i]]) {
-        seen[origin[i]] = 1;
-        stack.push_back(origin[i]);
-      }
-    }
-  }
-  return seen;
-}
-
 void connect_one(const FsaView& fsa, FsaVecBuilder& builder, Progress& progress) {
   if (fsa.empty()) return builder.end_empty_fsa();
   std::vector<uint8_t> keep = accessible(fsa, progress);

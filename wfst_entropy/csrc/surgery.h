@@ -55,6 +55,7 @@ void bind_arc_sort(nb::module_& m);
 void bind_closure(nb::module_& m);
 void bind_concat(nb::module_& m);
 void bind_connect(nb::module_& m);
+void bind_ctc_compose(nb::module_& m);
 void bind_difference(nb::module_& m);
 void bind_edit_counts(nb::module_& m);
 void bind_intersect(nb::module_& m);
@@ -73,5 +74,6 @@ void bind_prune(nb::module_& m);
 void bind_minimize(nb::module_& m);
 void bind_disambiguate(nb::module_& m);
 void bind_remove_epsilon(nb::module_& m);
+void bind_remove_epsilon_local(nb::module_& m);
 
 }  // namespace wfst_entropy

@@ -26,6 +26,7 @@ void bind_surgery(nb::module_& m) {
   bind_closure(m);
   bind_concat(m);
   bind_connect(m);
+  bind_ctc_compose(m);
   bind_difference(m);
   bind_edit_counts(m);
   bind_intersect(m);
@@ -44,6 +45,7 @@ void bind_surgery(nb::module_& m) {
   bind_minimize(m);
   bind_disambiguate(m);
   bind_remove_epsilon(m);
+  bind_remove_epsilon_local(m);
 }
 
 }  // namespace wfst_entropy

@@ -31,6 +31,8 @@ MUST_HAVE_A_ROW = [
     "inspection/explain.py",
     "decoding/alignment.py",
     "decoding/ctc_greedy_search.py",
+    "decoding/ctc_prefix_beam_search.py",
+    "lang/context_graph.py",
     "decoding/intersect_dense_pruned.py",
     "decoding/transducer_search.py",
     "metrics/wer.py",

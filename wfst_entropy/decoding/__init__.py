@@ -2,6 +2,10 @@
 
 from wfst_entropy.decoding.alignment import forced_align
 from wfst_entropy.decoding.ctc_greedy_search import ctc_greedy_search
+from wfst_entropy.decoding.ctc_prefix_beam_search import (
+    OnlineCtcPrefixBeamSearch,
+    ctc_prefix_beam_search,
+)
 from wfst_entropy.decoding.lattice_file import Lattices, read_lattices, write_lattices
 from wfst_entropy.decoding.lattice_scores import scaled_lattice
 from wfst_entropy.decoding.nbest import Nbest
@@ -11,7 +15,9 @@ from wfst_entropy.decoding.rescoring import rescore_with_n_best_list, rescore_wi
 __all__ = [
     "Lattices",
     "Nbest",
+    "OnlineCtcPrefixBeamSearch",
     "ctc_greedy_search",
+    "ctc_prefix_beam_search",
     "forced_align",
     "get_aux_labels",
     "one_best_decoding",

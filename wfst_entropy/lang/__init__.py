@@ -1,6 +1,14 @@
 """Units, words, lexicons and language models."""
 
 from wfst_entropy.lang.arpa import read_arpa, write_arpa
+from wfst_entropy.lang.context_file import (
+    context_graph_from_file,
+    read_context_file,
+    spell_by_lexicon,
+    spell_by_words,
+)
+from wfst_entropy.lang.context_graph import ContextGraph
+from wfst_entropy.lang.context_graph_fsa import bias_lattice, context_graph_to_fsa
 from wfst_entropy.lang.disambig import add_disambig_symbols
 from wfst_entropy.lang.grammar import arpa_to_g
 from wfst_entropy.lang.lang_dir import LangDir
@@ -12,6 +20,7 @@ from wfst_entropy.lang.ngram_model import NgramModel, NgramTable
 from wfst_entropy.lang.position_markers import add_position_markers
 
 __all__ = [
+    "ContextGraph",
     "LangDir",
     "LangFinding",
     "Lexicon",
@@ -20,8 +29,14 @@ __all__ = [
     "add_disambig_symbols",
     "add_position_markers",
     "arpa_to_g",
+    "bias_lattice",
     "check_lexicon",
+    "context_graph_from_file",
+    "context_graph_to_fsa",
     "lexicon_to_fst",
     "read_arpa",
+    "read_context_file",
+    "spell_by_lexicon",
+    "spell_by_words",
     "write_arpa",
 ]

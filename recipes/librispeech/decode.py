@@ -50,6 +50,7 @@ from wfst_entropy.asr.options import (
 from wfst_entropy.asr.training.checkpoint import load_model
 from wfst_entropy.asr.training.run_config import RunConfig
 from wfst_entropy.fsa.errors import FsaError
+from wfst_entropy.lang.symbols import is_disambiguation
 
 console = Console()
 
@@ -80,11 +81,11 @@ def refuse_contradictions(args: argparse.Namespace, model: ModelOptions) -> None
 
 
 def refuse_other_tokens(exp_dir: Path, lang_dir: Path) -> None:
-    """Raise if the lang directory numbers tokens otherwise than the one that was trained with."""
-    trained, here = (
-        (folder / "tokens.txt").read_text(encoding="utf-8").splitlines()
-        for folder in (exp_dir, lang_dir)
-    )
+    """Raise if the lang directory numbers tokens otherwise than the one that was trained with.
+
+    Disambiguation symbols, which follow the tokens once there are graphs, do not count.
+    """
+    trained, here = (_token_lines(folder / "tokens.txt") for folder in (exp_dir, lang_dir))
     if trained != here:
         pairs = zip([*trained, "nothing"], [*here, "nothing"])
         before, now = next(pair for pair in pairs if pair[0] != pair[1])
@@ -92,6 +93,11 @@ def refuse_other_tokens(exp_dir: Path, lang_dir: Path) -> None:
             f"--lang-dir {lang_dir}: its tokens.txt has '{now}' where the run in {exp_dir} was "
             f"trained with '{before}'; give the run's own lang directory, or train again"
         )
+
+
+def _token_lines(path: Path) -> list[str]:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if not is_disambiguation(line.partition(" ")[0])]
 
 
 def data_options(args: argparse.Namespace, trained: DataOptions) -> DataOptions:

@@ -197,8 +197,12 @@ def test_a_lang_directory_with_other_tokens_is_refused(script, tmp_path):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "tokens.txt").write_text(text)
     script.refuse_other_tokens(tmp_path / "exp", tmp_path / "exp")
+    with (tmp_path / "exp" / "tokens.txt").open("a") as file:
+        file.write("#0 3\n")  # as it is once there are graphs
     with pytest.raises(OptionError, match=r"lang: its tokens.txt has 'B 1' where .* 'A 1'"):
         script.refuse_other_tokens(tmp_path / "exp", tmp_path / "lang")
+    (tmp_path / "lang" / "tokens.txt").write_text("<blk> 0\nA 1\nB 2\n#0 3\n#1 4\n")
+    script.refuse_other_tokens(tmp_path / "exp", tmp_path / "lang")
     (tmp_path / "lang" / "tokens.txt").write_text("<blk> 0\nA 1\n")
     with pytest.raises(OptionError, match=r"has 'nothing' where .* 'B 2'"):
         script.refuse_other_tokens(tmp_path / "exp", tmp_path / "lang")

@@ -71,7 +71,7 @@ def _with_silences(chosen: tuple, q: float | None) -> Iterator[tuple[tuple[int, 
         yield read, p
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(lexicons(), st.sampled_from([None, 0.3]), st.booleans())
 def test_it_reads_the_pronunciations_of_all_word_sequences(
     lexicon: Lexicon, q: float | None, loop: bool
@@ -82,7 +82,7 @@ def test_it_reads_the_pronunciations_of_all_word_sequences(
     assert_same_weights(got, spoken(lexicon, q, loop), 1e-5)
 
 
-@settings(max_examples=5)
+@settings(max_examples=10)
 @given(lexicons(), st.booleans())
 def test_with_disambiguation_symbols_tokens_determine_the_words(
     lexicon: Lexicon, silence: bool
@@ -94,7 +94,7 @@ def test_with_disambiguation_symbols_tokens_determine_the_words(
     )
     graph = lexicon_to_fst(marked, tokens, WORDS, **options, self_loop=True)
     words_of = defaultdict(set)
-    for read, written in pair_weights(graph, 3, num_labels=len(tokens) - 1):
+    for read, written in pair_weights(graph, 2, num_labels=len(tokens) - 1):
         words_of[read].add(written)
     assert all(len(words) == 1 for words in words_of.values())
     # Without a cycle that reads nothing it can be determinised, whatever the lexicon.

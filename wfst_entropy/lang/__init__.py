@@ -12,31 +12,40 @@ from wfst_entropy.lang.context_graph_fsa import bias_lattice, context_graph_to_f
 from wfst_entropy.lang.disambig import add_disambig_symbols
 from wfst_entropy.lang.grammar import arpa_to_g
 from wfst_entropy.lang.lang_dir import LangDir
+from wfst_entropy.lang.lang_files import Silence, write_lang_dir
 from wfst_entropy.lang.lang_finding import LangFinding
 from wfst_entropy.lang.lexicon import Lexicon
 from wfst_entropy.lang.lexicon_check import check_lexicon
 from wfst_entropy.lang.lexicon_fst import lexicon_to_fst
 from wfst_entropy.lang.ngram_model import NgramModel, NgramTable
 from wfst_entropy.lang.position_markers import add_position_markers
+from wfst_entropy.lang.prepare import LangSources, prepare_lang_dir
+from wfst_entropy.lang.spelling import bpe_lexicon, char_lexicon
 
 __all__ = [
     "ContextGraph",
     "LangDir",
     "LangFinding",
+    "LangSources",
     "Lexicon",
     "NgramModel",
     "NgramTable",
+    "Silence",
     "add_disambig_symbols",
     "add_position_markers",
     "arpa_to_g",
     "bias_lattice",
+    "bpe_lexicon",
+    "char_lexicon",
     "check_lexicon",
     "context_graph_from_file",
     "context_graph_to_fsa",
     "lexicon_to_fst",
+    "prepare_lang_dir",
     "read_arpa",
     "read_context_file",
     "spell_by_lexicon",
     "spell_by_words",
     "write_arpa",
+    "write_lang_dir",
 ]

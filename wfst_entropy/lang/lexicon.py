@@ -21,7 +21,7 @@ _BLANK = re.compile(r"[\s]|^$")
 Entry = tuple[str, Pronunciation]
 
 
-class Lexicon(Sequence[Entry]):
+class Lexicon:
     """Pairs of a word and its tokens; a word with several pronunciations has several pairs.
 
     It is read-only. Words that sound alike, and pronunciations that begin others, are as they are:
@@ -184,11 +184,9 @@ class Lexicon(Sequence[Entry]):
             numbers.setdefault(word, []).append(i)
         return numbers
 
-    def __contains__(self, key: object) -> bool:
-        """Whether there is this word, or this entry."""
-        if isinstance(key, str):
-            return key in self._numbers
-        return key in self._entries
+    def __contains__(self, word: object) -> bool:
+        """Whether there is this word."""
+        return word in self._numbers
 
     @overload
     def __getitem__(self, index: int) -> Entry: ...

@@ -9,7 +9,15 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from wfst_entropy import SymbolTable, levenshtein_graph, load_fsa, planted_scores, rnnt_graph
+from wfst_entropy import (
+    ContextGraph,
+    SymbolTable,
+    context_graph_to_fsa,
+    levenshtein_graph,
+    load_fsa,
+    planted_scores,
+    rnnt_graph,
+)
 from wfst_entropy.cli.main import app
 
 runner = CliRunner()
@@ -48,6 +56,18 @@ def test_levenshtein_writes_the_graph(tmp_path, tokens):
     out = tmp_path / "lev.pt"
     run("graph", "levenshtein", "b a", out, "--tokens", tokens)
     assert load_fsa(out).to_str() == levenshtein_graph([[2, 1]])[0].to_str()
+
+
+def test_context_writes_the_phrases_with_fail_arcs(tmp_path):
+    words, phrases, out = (tmp_path / name for name in ("words.txt", "phrases.txt", "context.pt"))
+    SymbolTable.from_str("<eps> 0\nnew 1\nyork 2\n#0 3\n<s> 4\n</s> 5").to_file(words)
+    phrases.write_text("new york :2\nyork\n")
+    run("graph", "context", phrases, out, "--words", words, "--context-score", 0.5)
+    graph = ContextGraph(0.5).build([[1, 2], [2]], [2.0, None])
+    assert load_fsa(out).to_str() == context_graph_to_fsa(graph, [1, 2], backoff_label=3).to_str()
+    phrases.write_text("new york\nold york\n")
+    said = run("graph", "context", phrases, out, "--words", words, status=1)
+    assert "phrases.txt: line 2: the word 'old' is not in words.txt" in " ".join(said.split())
 
 
 def test_frame_scores_are_those_of_the_library(tmp_path, tokens):

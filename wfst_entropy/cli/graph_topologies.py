@@ -1,4 +1,4 @@
-"""`wfst-entropy graph rnnt`, `graph levenshtein`: graphs of one sequence; `frame-scores` for it."""
+"""`wfst-entropy graph rnnt|levenshtein|context`: graphs of given sequences; and `frame-scores`."""
 
 from __future__ import annotations
 
@@ -53,6 +53,33 @@ def levenshtein(symbols: Sequence, out: Output, tokens: Tokens = None) -> None:
         from wfst_entropy.topologies import levenshtein_graph
 
         write_graph(levenshtein_graph([_ids(symbols, tokens)])[0], out, TextForm())
+
+
+def context(
+    phrases: Annotated[
+        Path, typer.Argument(metavar="PHRASES", help="Lines `words of a phrase [:boost]`.")
+    ],
+    out: Output,
+    words: Annotated[Path, typer.Option("--words", help="Symbol table of the words.")],
+    context_score: Annotated[
+        float, typer.Option(help="Nats per word, for phrases without a boost.")
+    ] = 1.0,
+) -> None:
+    """The graph of phrases to boost, over words, with fail arcs (#0 where the table has it)."""
+    with reported("graph context"):
+        from wfst_entropy.fsa import SymbolTable
+        from wfst_entropy.lang import (
+            context_graph_from_file,
+            context_graph_to_fsa,
+            spell_by_words,
+        )
+
+        table = SymbolTable.from_file(words)
+        special = {"<eps>", "#0", "<s>", "</s>"}
+        labels = [number for symbol, number in table if symbol not in special]
+        graph = context_graph_from_file(phrases, spell_by_words(table), context_score)
+        backoff = table["#0"] if "#0" in table else 0
+        write_graph(context_graph_to_fsa(graph, labels, backoff_label=backoff), out, TextForm())
 
 
 def frame_scores(

@@ -38,5 +38,6 @@ graph = typer.Typer(
 )
 graph.command()(graph_topologies.rnnt)
 graph.command()(graph_topologies.levenshtein)
+graph.command()(graph_topologies.context)
 app.add_typer(graph)
 app.command("frame-scores", rich_help_panel="Decoding")(graph_topologies.frame_scores)

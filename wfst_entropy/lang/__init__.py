@@ -11,6 +11,8 @@ from wfst_entropy.lang.context_graph import ContextGraph
 from wfst_entropy.lang.context_graph_fsa import bias_lattice, context_graph_to_fsa
 from wfst_entropy.lang.disambig import add_disambig_symbols
 from wfst_entropy.lang.grammar import arpa_to_g
+from wfst_entropy.lang.graph_compiler import compile_hlg, compile_lg
+from wfst_entropy.lang.kaldifst_process import NotDeterminizableError
 from wfst_entropy.lang.lang_dir import LangDir
 from wfst_entropy.lang.lang_files import Silence, write_lang_dir
 from wfst_entropy.lang.lang_finding import LangFinding
@@ -30,6 +32,7 @@ __all__ = [
     "Lexicon",
     "NgramModel",
     "NgramTable",
+    "NotDeterminizableError",
     "Silence",
     "add_disambig_symbols",
     "add_position_markers",
@@ -38,6 +41,8 @@ __all__ = [
     "bpe_lexicon",
     "char_lexicon",
     "check_lexicon",
+    "compile_hlg",
+    "compile_lg",
     "context_graph_from_file",
     "context_graph_to_fsa",
     "lexicon_to_fst",

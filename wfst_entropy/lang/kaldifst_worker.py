@@ -1,0 +1,44 @@
+"""Determinises and minimises one OpenFst file by kaldifst, in a process that does nothing else.
+
+`kaldifst_process.py` starts it with the text of this file: it imports neither torch nor this
+package. Results go to standard output, one JSON object per line.
+"""
+
+import json
+import resource
+import sys
+import time
+
+
+def _tell(**values):  # type: ignore[no-untyped-def]
+    print(json.dumps(values), flush=True)
+
+
+def main(path: str, max_states: int, max_bytes: int) -> None:
+    """Replaces the file by its determinised and minimised form, arcs sorted by input label."""
+    import kaldifst
+
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    allowed = max_bytes if hard == resource.RLIM_INFINITY else min(max_bytes, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (allowed, hard))
+    try:
+        fst = kaldifst.StdVectorFst.read(path)
+        start = time.perf_counter()
+        # Epsilons are removed on the way; labels of disambiguation are labels like others.
+        kaldifst.determinize_star(fst, max_states=max_states)
+        _tell(step="determinise", states=fst.num_states, seconds=time.perf_counter() - start)
+        start = time.perf_counter()
+        kaldifst.minimize_encoded(fst)
+        kaldifst.arcsort(fst, "ilabel")
+        _tell(step="minimise", states=fst.num_states, seconds=time.perf_counter() - start)
+        if not fst.write(path):
+            raise OSError(f"{path}: cannot be written")
+    except (RuntimeError, MemoryError, OSError) as error:
+        _tell(error=type(error).__name__, message=str(error))
+        raise SystemExit(1) from None
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    _tell(step="done", peak_bytes=1024 * used)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

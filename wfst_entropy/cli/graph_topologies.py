@@ -78,7 +78,7 @@ def context(
         special = {"<eps>", "#0", "<s>", "</s>"}
         labels = [number for symbol, number in table if symbol not in special]
         graph = context_graph_from_file(phrases, spell_by_words(table), context_score)
-        backoff = table["#0"] if "#0" in table else 0
+        backoff = table.get("#0") or 0
         write_graph(context_graph_to_fsa(graph, labels, backoff_label=backoff), out, TextForm())
 
 

@@ -70,11 +70,14 @@ def test_context_writes_the_phrases_with_fail_arcs(tmp_path):
     assert "phrases.txt: line 2: the word 'old' is not in words.txt" in " ".join(said.split())
 
 
-def test_frame_scores_are_those_of_the_library(tmp_path, tokens):
+def test_frame_scores_plant_the_pronunciations_of_words(tmp_path, tokens):
+    (tmp_path / "words.txt").write_text("<eps> 0\nab 1\nba 2\n")
+    (tmp_path / "lexicon.txt").write_text("ab a b\nba b a\n")
     out = tmp_path / "scores.npy"
-    said = run("frame-scores", "a b", out, "--tokens", tokens, "--vocab-size", 3, "--seed", 7)
-    assert "7 frames of 3 symbols" in said
-    assert np.array_equal(np.load(out), planted_scores([1, 2], 3, seed=7).numpy())
+    said = run("frame-scores", "ba ab", out, "--lang-dir", tmp_path, "--seed", 7)
+    assert "13 frames of 3 symbols" in said
+    assert np.array_equal(np.load(out), planted_scores([2, 1, 1, 2], 3, seed=7).numpy())
+    assert "'bb'" in run("frame-scores", "bb", out, "--lang-dir", tmp_path, status=1)
 
 
 @pytest.mark.parametrize(

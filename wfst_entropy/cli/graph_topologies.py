@@ -83,25 +83,26 @@ def context(
 
 
 def frame_scores(
-    symbols: Sequence,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="Words of the lexicon.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="A file .npy, float32 (T, C).")],
-    vocab_size: Annotated[int, typer.Option(help="Symbols with blank: C.")],
-    tokens: Tokens = None,
+    lang_dir: Annotated[Path, typer.Option(help="With tokens.txt, words.txt and lexicon.txt.")],
     frames_per_token: Annotated[int, typer.Option(help="Frames of each token.")] = 2,
     strength: Annotated[float, typer.Option(help="How far a token stands out, in nats.")] = 4.0,
     noise: Annotated[float, typer.Option(help="Standard deviation, in nats.")] = 1.0,
     seed: Annotated[int, typer.Option(help="Of the noise.")] = 42,
 ) -> None:
-    """Make up the log-probabilities of a CTC model that hears SYMBOLS, to try a graph with."""
+    """Make up the log-probabilities of a CTC model that hears TEXT, to try a graph with."""
     with reported("frame-scores"):
         import numpy as np
 
         from wfst_entropy.fsa.atomic_file import replacing
         from wfst_entropy.inspection import planted_scores
+        from wfst_entropy.lang import LangDir
 
+        lang = LangDir(lang_dir)
         scores = planted_scores(
-            _ids(symbols, tokens),
-            vocab_size,
+            lang.texts_to_token_ids([text])[0],
+            lang.vocab_size,
             frames_per_token=frames_per_token,
             strength=strength,
             noise=noise,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -63,11 +63,31 @@ def run(
       RuntimeError: the extension is not there.
     """
     function = kernel(operation)
-    progress = kernel("Progress")(operation, max_states, max_arcs)
-    kept = [_checked(graph) for graph in graphs]
-    views = [_view(graph) for graph in kept]
+    checked = [checked_view(graph) for graph in graphs]
+    parts = call_with_limits(
+        operation,
+        lambda progress: function(*(view for _, view in checked), progress, *parameters),
+        max_states,
+        max_arcs,
+    )
+    return [torch.from_numpy(part) for part in parts]
+
+
+def call_with_limits(
+    operation: str, call: Callable[[Any], Any], max_states: int, max_arcs: int
+) -> Any:
+    """Calls a function of the extension with a `Progress`, and gives its errors their types.
+
+    Args:
+      operation: the name for messages.
+      call: gets the `Progress`.
+      max_states, max_arcs: its limits.
+
+    Raises:
+      LimitError, CycleError, InputError, KeyboardInterrupt: see `run`.
+    """
     try:
-        parts = function(*views, progress, *parameters)
+        return call(kernel("Progress")(operation, max_states, max_arcs))
     except kernel("LimitError") as error:
         raise LimitError(str(error)) from None
     except kernel("CycleError") as error:
@@ -80,7 +100,12 @@ def run(
             f"max_states={max_states} or max_arcs={max_arcs} to be told earlier how far it came, "
             "or pass fewer FSAs at a time."
         ) from None
-    return [torch.from_numpy(part) for part in parts]
+
+
+def checked_view(graph: GraphArrays) -> tuple[GraphArrays, Any]:
+    """The extension's view of a graph, and the tensors that must live as long as it is read."""
+    kept = _checked(graph)
+    return kept, _view(kept)
 
 
 def _checked(graph: GraphArrays) -> GraphArrays:

@@ -11,7 +11,8 @@ Scores go through the same maps, in torch, so that gradients follow.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -63,30 +64,39 @@ def run(
     for i, fsa in enumerate(fsas):
         if not isinstance(fsa, Fsa):
             raise FsaTypeError(f"{operation}: needs an Fsa, got {type(fsa).__name__}.")
-        shape = fsa._vector_shape().to("cpu")
-        extra = aux_labels[i] if aux_labels is not None else None
-        operands.append(
-            native.GraphArrays(
-                shape.row_splits(1),
-                shape.row_splits(2),
-                fsa.arcs.to("cpu"),
-                fsa.scores.detach().to("cpu", torch.float64) if scores else None,
-                None if extra is None else extra.to("cpu", torch.int32),
-            )
-        )
-    try:
+        operands.append(operand(fsa, scores, aux_labels[i] if aux_labels is not None else None))
+    with errors_of_the_extension():
         parts = native.run(
             operation, operands, parameters=parameters, max_states=max_states, max_arcs=max_arcs
         )
+    fsa_splits, state_splits, arcs, *maps = parts
+    shape = RaggedShape._unchecked([fsa_splits, state_splits], arcs.numel() // 3)
+    return Result(shape, arcs.view(-1, 3), tuple(maps))
+
+
+def operand(fsa: Fsa, scores: bool, aux_labels: Tensor | None = None) -> native.GraphArrays:
+    """An FSA or vector as the extension takes it; see `run`."""
+    shape = fsa._vector_shape().to("cpu")
+    return native.GraphArrays(
+        shape.row_splits(1),
+        shape.row_splits(2),
+        fsa.arcs.to("cpu"),
+        fsa.scores.detach().to("cpu", torch.float64) if scores else None,
+        None if aux_labels is None else aux_labels.to("cpu", torch.int32),
+    )
+
+
+@contextlib.contextmanager
+def errors_of_the_extension() -> Iterator[None]:
+    """Turns what the extension raises into the package's errors."""
+    try:
+        yield
     except native.CycleError as error:
         raise CyclicFsaError(str(error)) from None
     except native.InputError as error:
         raise FsaValueError(str(error)) from None
     except RuntimeError as error:
         raise FsaRuntimeError(str(error)) from None
-    fsa_splits, state_splits, arcs, *maps = parts
-    shape = RaggedShape._unchecked([fsa_splits, state_splits], arcs.numel() // 3)
-    return Result(shape, arcs.view(-1, 3), tuple(maps))
 
 
 def unary(

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from wfst_entropy._native import can_run
 from wfst_entropy._native import dense as native_dense
+from wfst_entropy.algorithms._dense_lattice import FrameNames, Structure, build_lattice
 from wfst_entropy.algorithms._intersect_dense_kernel import kernel_totals
-from wfst_entropy.algorithms._surgery import MAX_ARCS, MAX_STATES, run, select_scores
+from wfst_entropy.algorithms._surgery import MAX_ARCS, MAX_STATES, run
 from wfst_entropy.algorithms.kernel_gradient import bad_score
 from wfst_entropy.fsa import DenseFsaVec, Fsa, RaggedShape
 from wfst_entropy.fsa.errors import FsaRuntimeError, FsaTypeError, FsaValueError
@@ -89,12 +90,8 @@ def intersect_dense(
         raise FsaValueError(
             f"output_beam: must be at least 0 nats, got {output_beam}; math.inf keeps every path"
         )
-    for name in (seqframe_idx_name, frame_idx_name):
-        if name is not None and name in a_fsas.attributes:
-            raise FsaValueError(
-                f"a_fsas: has an attribute {name!r} already; pass another frame_idx_name or "
-                "seqframe_idx_name, or None"
-            )
+    names = FrameNames(frame_idx_name, seqframe_idx_name)
+    names.check(a_fsas)
     all_sequences, chosen = b_fsas, None
     if a_to_b_map is not None:
         chosen = _sequences_of(a_to_b_map, a_fsas, b_fsas)
@@ -102,17 +99,10 @@ def intersect_dense(
     check_graph(a_fsas, b_fsas)
     limits = (output_beam, max_states, max_arcs)
     make = _native_lattice if can_run(b_fsas.scores) else _torch_lattice
-    shape, arcs, arc_map, frames, positions = make(a_fsas, b_fsas, *limits)
-    scores = _lattice_scores(a_fsas, b_fsas, arc_map, positions)
-    lattice = a_fsas._like(shape, arcs, scores, a_fsas.select_attributes(arc_map))
-    if frame_idx_name is not None:
-        lattice.set_attribute_(frame_idx_name, frames)
-    if seqframe_idx_name is not None:
-        rows = all_sequences.lengths + 1
-        first = (rows.cumsum(0) - rows) if chosen is None else (rows.cumsum(0) - rows)[chosen]
-        sequence = shape.row_ids(1)[shape.row_ids(2)]
-        lattice.set_attribute_(seqframe_idx_name, (first[sequence] + frames).to(torch.int32))
-    return lattice
+    structure = make(a_fsas, b_fsas, *limits)
+    rows = all_sequences.lengths + 1
+    first_rows = (rows.cumsum(0) - rows) if chosen is None else (rows.cumsum(0) - rows)[chosen]
+    return build_lattice(a_fsas, b_fsas, structure, names, first_rows)
 
 
 def _sequences_of(a_to_b_map: Tensor | list[int], a_fsas: Fsa, b_fsas: DenseFsaVec) -> Tensor:
@@ -464,19 +454,9 @@ def _prune(pairing: _Pairing, frames: list[_Frame], output_beam: float) -> None:
         frame.src, frame.dst, frame.scores = frame.src[keep], frame.dst[keep], frame.scores[keep]
 
 
-class _Structure(NamedTuple):
-    """The states and arcs of lattices, without scores and attributes."""
-
-    shape: RaggedShape  # [sequence][state][arc]
-    arcs: Tensor  # int32 (num_arcs, 3)
-    arc_map: Tensor  # int64 (num_arcs,), arcs of the graphs
-    frames: Tensor  # int32 (num_arcs,), within the sequence
-    positions: Tensor  # int64 (num_arcs,), of the frame score in (N, T, C); -1: none
-
-
 def _native_lattice(
     a_fsas: Fsa, b_fsas: DenseFsaVec, output_beam: float, max_states: int, max_arcs: int
-) -> _Structure:
+) -> Structure:
     """The states and arcs of the lattices."""
     sequences = native_dense.DenseSequences(
         b_fsas.scores.detach(), b_fsas.utterances, b_fsas.start_frames, b_fsas.lengths
@@ -494,12 +474,12 @@ def _native_lattice(
         s, t, symbol = bad.tolist()
         n, t = int(b_fsas.utterances[s]), int(b_fsas.start_frames[s]) + t
         raise bad_score("b_fsas", n, t, symbol, float(b_fsas.scores.detach()[n, t, symbol]))
-    return _Structure(result.shape, result.arcs, arc_map, frames, positions)
+    return Structure(result.shape, result.arcs, arc_map, frames, positions)
 
 
 def _torch_lattice(
     a_fsas: Fsa, b_fsas: DenseFsaVec, output_beam: float, max_states: int, max_arcs: int
-) -> _Structure:
+) -> Structure:
     """The same on any device."""
     pairing = _Pairing(a_fsas, b_fsas)
     with torch.no_grad():
@@ -509,7 +489,7 @@ def _torch_lattice(
         return _assemble(pairing, frames)
 
 
-def _assemble(pairing: _Pairing, frames: list[_Frame]) -> _Structure:
+def _assemble(pairing: _Pairing, frames: list[_Frame]) -> Structure:
     """Numbers the pairs that are left by sequence, frame and state, and makes the lattice."""
     frames, device = frames[:-1], pairing.labels.device
     sizes = [len(frame.states) for frame in frames]
@@ -542,11 +522,4 @@ def _assemble(pairing: _Pairing, frames: list[_Frame]) -> _Structure:
     row = dense.utterances * dense.scores.shape[1] + dense.start_frames
     position = (row[sequence] + t_of_arc) * dense.vocab_size + label
     position = position.masked_fill(label < 0, -1)
-    return _Structure(shape, arcs.to(torch.int32), arc_map, t_of_arc.to(torch.int32), position)
-
-
-def _lattice_scores(a_fsas: Fsa, b_fsas: DenseFsaVec, arc_map: Tensor, positions: Tensor) -> Tensor:
-    """Graph score plus frame score, differentiable in both."""
-    # by number in a flat tensor: the gradient is an index_add
-    read = select_scores(b_fsas.scores.reshape(-1), positions)
-    return select_scores(a_fsas.scores, arc_map) + read
+    return Structure(shape, arcs.to(torch.int32), arc_map, t_of_arc.to(torch.int32), position)

@@ -12,6 +12,7 @@
 #include "rnnt_grid.h"
 #include "rnnt_kl.h"
 #include "rnnt_logits.h"
+#include "search_bindings.h"
 #include "surgery_bindings.h"
 
 namespace nb = nanobind;
@@ -133,4 +134,5 @@ NB_MODULE(_wfst_entropy, m) {
   bind_surgery(m);
   bind_shortest_distance(m);
   bind_prefix_search(m);
+  bind_search(m);
 }

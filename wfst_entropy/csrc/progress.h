@@ -47,6 +47,13 @@ class Progress {
     if (++steps_ % kStepsBetweenChecks == 0) check_interrupt();
   }
 
+  // The same for so many steps at once.
+  void steps(uint64_t count) {
+    const uint64_t before = steps_ / kStepsBetweenChecks;
+    steps_ += count;
+    if (steps_ / kStepsBetweenChecks != before) check_interrupt();
+  }
+
   // Tells that the tables of the operation take so many more bytes (or fewer). Throws LimitError. See Held.
   void hold(int64_t bytes) {
     held_ += bytes;

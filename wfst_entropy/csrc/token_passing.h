@@ -1,0 +1,325 @@
+// Frame-synchronous token passing (Young, Russell and Thornton 1989): what the search for the best path and the search
+// for lattices share. Scores of tokens are relative to a frame's best one, so that float32 is precise for any length.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "intersect_dense.h"
+#include "progress.h"
+#include "search_graph.h"
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+namespace wfst_entropy {
+
+struct SearchOptions {
+  float search_beam = 0;
+  float output_beam = 0;  // of lattices
+  int64_t min_active = 0, max_active = 0;
+  bool allow_partial = true;
+};
+
+constexpr float kLeastScore = std::numeric_limits<float>::lowest();  // of any mass
+
+// A move of the search: an arc of the graph, or with a topology ~token for a repeated token, ~0 for a blank.
+inline int32_t implied_move(int32_t token) { return ~token; }
+
+inline int32_t label_of_move(const SearchGraph& graph, int32_t move) {
+  return move < 0 ? ~move : graph.arcs[move].label;
+}
+
+// The scores of one frame as the search reads them.
+struct FrameScores {
+  std::vector<float> scores;  // -inf where there is no mass
+  float best_token = 0;       // the best of labels 1, 2, ...
+
+  // Returns the first label whose score is NaN or above kSearchScoreLimit, or -1.
+  template <class T>
+  int64_t read(const T* row, int64_t num_symbols) {
+    constexpr float nothing = -std::numeric_limits<float>::infinity();
+    scores.resize(num_symbols);
+    bool good = true;
+    float best = nothing;
+    for (int64_t c = 0; c < num_symbols; ++c) {
+      const T score = row[c];
+      good &= score <= T(kSearchScoreLimit);
+      scores[c] = score < T(-kSearchScoreLimit) ? nothing : static_cast<float>(score);
+    }
+    for (int64_t c = 1; c < num_symbols; ++c) best = scores[c] > best ? scores[c] : best;
+    best_token = best;
+    if (good) return -1;
+    return std::find_if(row, row + num_symbols, [](T x) { return !(x <= T(kSearchScoreLimit)); }) - row;
+  }
+};
+
+// A graph whose labels are what frames emit.
+class PlainGraph {
+ public:
+  explicit PlainGraph(const SearchGraph& graph) : graph_(graph) {}
+
+  int32_t state_of(int32_t state) const { return state; }
+  bool has_silent(int32_t state) const { return graph_.states[state].silent < graph_.states[state].final; }
+
+  // Calls visit(move, destination, score) for the moves that emit a label and may reach `cutoff`, which visit may raise.
+  template <class Visit>
+  void emit(int32_t state, float score, const FrameScores& frame, const float& cutoff, const Visit& visit) const {
+    const float* scores = frame.scores.data();
+    int32_t a = graph_.states[state].emitting;
+    const int32_t end = graph_.states[state].silent;
+    for (; a < end && graph_.arcs[a].label == 0; ++a) visit(a, graph_.arcs[a].dst, score + graph_.arcs[a].score + scores[0]);
+    for (; a < end; ++a) {
+      const SearchArc& arc = graph_.arcs[a];
+      const float base = score + arc.score;
+      if (base + frame.best_token < cutoff) return;  // and so are all that follow
+      visit(a, arc.dst, base + scores[arc.label]);
+    }
+  }
+
+  // Likewise for the arcs that consume no frame.
+  template <class Visit>
+  void pass(int32_t state, float score, const Visit& visit) const {
+    for (int32_t a = graph_.states[state].silent; a < graph_.states[state].final; ++a)
+      visit(a, graph_.arcs[a].dst, score + graph_.arcs[a].score);
+  }
+
+  // Calls visit(arc, score) for the final arcs.
+  template <class Visit>
+  void finish(int32_t state, const Visit& visit) const {
+    for (int32_t a = graph_.states[state].final; a < graph_.states[state + 1].emitting; ++a)
+      visit(a, graph_.arcs[a].score);
+  }
+
+ private:
+  const SearchGraph& graph_;
+};
+
+// A graph of tokens behind the CTC topology; its states are the nodes. In the modified topology the node of a token is
+// that of one which goes on in the next frame, and a token that ends with its first frame leads to the blank's node.
+template <bool kModified>
+class CtcGraph {
+ public:
+  explicit CtcGraph(const SearchGraph& graph) : graph_(graph) {}
+
+  int32_t state_of(int32_t node) const { return graph_.nodes[node].state; }
+  bool has_silent(int32_t id) const {
+    const SearchGraph::Node& node = graph_.nodes[id];
+    return (node.token == 0 ? node.blank : node.stay) != id;
+  }
+
+  template <class Visit>
+  void emit(int32_t id, float score, const FrameScores& frame, const float& cutoff, const Visit& visit) const {
+    const SearchGraph::Node& node = graph_.nodes[id];
+    const float* scores = frame.scores.data();
+    if (node.token != 0) visit(implied_move(node.token), node.stay, score + scores[node.token]);
+    if (kModified && node.token != 0) {
+      visit(implied_move(node.token), node.blank, score + scores[node.token]);
+      return;
+    }
+    visit(implied_move(0), node.blank, score + scores[0]);
+    const SearchGraph::State& state = graph_.states[node.state];
+    for (int32_t a = state.emitting; a < state.silent; ++a) {
+      const SearchArc& arc = graph_.arcs[a];
+      const float base = score + arc.score;
+      if (base + frame.best_token < cutoff) return;
+      if (kModified) {
+        visit(a, arc.dst, base + scores[arc.label]);
+        const SearchGraph::Node& dst = graph_.nodes[arc.dst];
+        visit(a, arc.dst - (dst.stay - dst.blank), base + scores[arc.label]);
+      } else if (arc.label != node.token) {
+        visit(a, arc.dst, base + scores[arc.label]);
+      }
+    }
+  }
+
+  template <class Visit>
+  void pass(int32_t id, float score, const Visit& visit) const {
+    if (!has_silent(id)) return;
+    const int32_t s = graph_.nodes[id].state;
+    const SearchGraph::State& state = graph_.states[s];
+    const SearchGraph::Node& node = graph_.nodes[id];
+    // the fresh nodes of a state follow the others, in the same order
+    const int32_t rank = (node.token == 0 ? node.blank : node.stay) - node.blank;
+    const int32_t* dst = graph_.silent_dst.data() + graph_.first_silent[s] +
+                         static_cast<int64_t>(rank) * (state.final - state.silent);
+    for (int32_t a = state.silent; a < state.final; ++a) visit(a, *dst++, score + graph_.arcs[a].score);
+  }
+
+  template <class Visit>
+  void finish(int32_t id, const Visit& visit) const {
+    const SearchGraph::Node& node = graph_.nodes[id];
+    if (kModified && node.token != 0) return;
+    for (int32_t a = graph_.states[node.state].final; a < graph_.states[node.state + 1].emitting; ++a)
+      visit(a, graph_.arcs[a].score);
+  }
+
+ private:
+  const SearchGraph& graph_;
+};
+
+// Calls body with the view of the graph that its topology asks for.
+template <class Body>
+void with_view(const SearchGraph& graph, const Body& body) {
+  if (graph.topology == Topology::kNone) body(PlainGraph(graph));
+  if (graph.topology == Topology::kStandard) body(CtcGraph<false>(graph));
+  if (graph.topology == Topology::kModified) body(CtcGraph<true>(graph));
+}
+
+// What a search needs beside its tokens, whatever the utterance; one for each thread.
+struct SearchScratch {
+  std::vector<int32_t> slot;  // of states: a guess where in a list of tokens each one is, see TokenList
+  std::vector<float> scores;
+  std::vector<std::vector<int32_t>> pending;  // tokens with silent arcs, by level
+  FrameScores frame;
+};
+
+// Tokens of different states, found by state. An entry of `slot` may be left over from another list: it holds only if
+// the token there has that state (Briggs and Torczon 1993, "An efficient representation for sparse sets").
+template <class Token>
+class TokenList {
+ public:
+  // The number of the state's token and whether it is new; then its score is kLeastScore.
+  std::pair<int32_t, bool> find_or_add(int32_t state, std::vector<int32_t>& slot) {
+    const auto i = static_cast<uint32_t>(slot[state]);
+    if (i < tokens.size() && tokens[i].state == state) return {slot[state], false};
+    const auto added = static_cast<int32_t>(tokens.size());
+    slot[state] = added;
+    tokens.push_back(Token{kLeastScore, state});
+    return {added, true};
+  }
+
+  std::vector<Token> tokens;
+};
+
+// Which tokens of a frame go on, and how much worse than the best their successors may be.
+struct Beam {
+  float best, cutoff, width;
+  size_t best_token;
+};
+
+template <class Token>
+Beam choose_beam(const std::vector<Token>& tokens, const SearchOptions& options, std::vector<float>& scratch) {
+  constexpr float kDelta = 0.5f;  // so that a beam narrowed to one token's score still has some width
+  size_t best_token = 0;
+  for (size_t i = 1; i < tokens.size(); ++i)
+    if (tokens[i].score > tokens[best_token].score) best_token = i;
+  const float best = tokens[best_token].score;
+  Beam beam{best, std::max(best - options.search_beam, kLeastScore), options.search_beam, best_token};
+  int64_t inside = 0;
+  for (const Token& token : tokens) inside += token.score >= beam.cutoff;
+  const int64_t wanted = std::clamp(inside, options.min_active, options.max_active);
+  if (wanted == inside) return beam;
+  if (wanted >= static_cast<int64_t>(tokens.size())) return {best, kLeastScore, std::numeric_limits<float>::infinity(), best_token};
+  scratch.clear();
+  for (const Token& token : tokens) scratch.push_back(token.score);
+  std::nth_element(scratch.begin(), scratch.begin() + (wanted - 1), scratch.end(), std::greater<float>());
+  beam.cutoff = scratch[wanted - 1];
+  beam.width = best - beam.cutoff + kDelta;
+  return beam;
+}
+
+// Follows the arcs that consume no frame from tokens whose scores are final but for those arcs. Tokens are taken by
+// level, so each is opened once.
+template <class View, class Recorder>
+void pass_silent(const SearchGraph& graph, const View& view, float cutoff, SearchScratch& scratch, Recorder& recorder) {
+  if (graph.num_levels == 0) return;
+  auto& next = recorder.next();
+  auto& pending = scratch.pending;
+  pending.resize(graph.num_levels);
+  const auto queue = [&](int32_t i) {
+    const int32_t state = next.tokens[i].state;
+    if (view.has_silent(state)) pending[graph.level[view.state_of(state)]].push_back(i);
+  };
+  for (size_t i = 0; i < next.tokens.size(); ++i) queue(static_cast<int32_t>(i));
+  for (auto& tokens : pending) {
+    for (const int32_t i : tokens) {
+      const float score = next.tokens[i].score;
+      if (score < cutoff) continue;
+      const int32_t origin = recorder.open_next(i);
+      view.pass(next.tokens[i].state, score, [&](int32_t move, int32_t dst, float reached) {
+        if (reached < cutoff) return;
+        const auto [slot, added] = next.find_or_add(dst, scratch.slot);
+        recorder.arrive_silent(origin, move, slot, reached);
+        if (added) queue(slot);
+      });
+    }
+    tokens.clear();
+  }
+}
+
+// Follows the arcs that consume a frame, and then those that consume none. The cutoff rises with the scores that are
+// found, as in Kaldi's decoders; the best token's arcs come first, so that it is high from the beginning. Returns how
+// many arcs it looked at, about.
+template <class View, class Recorder>
+void pass_frame(const SearchGraph& graph, const View& view, const SearchOptions& options, SearchScratch& scratch,
+                Recorder& recorder) {
+  const auto& tokens = recorder.current();
+  auto& next = recorder.next();
+  if (tokens.empty()) return;
+  const Beam beam = choose_beam(tokens, options, scratch.scores);
+  float cutoff = kLeastScore;
+  const auto raise = [&](float score) { cutoff = std::max(cutoff, score - beam.width); };
+  view.emit(tokens[beam.best_token].state, 0.0f, scratch.frame, cutoff,
+            [&](int32_t, int32_t, float score) { raise(score); });
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    if (tokens[i].score < beam.cutoff) continue;
+    const float score = tokens[i].score - beam.best;
+    const int32_t state = tokens[i].state;
+    const int32_t origin = recorder.open(i);
+    view.emit(state, score, scratch.frame, cutoff, [&](int32_t move, int32_t dst, float reached) {
+      if (reached < cutoff) return;
+      raise(reached);
+      recorder.arrive(origin, move, next.find_or_add(dst, scratch.slot).first, reached);
+    });
+  }
+  pass_silent(graph, view, cutoff, scratch, recorder);
+}
+
+// What the threads of a search share: limits, Ctrl-C, and whether one of them has failed.
+class SearchControl {
+ public:
+  explicit SearchControl(Progress& progress) : progress_(progress) {}
+
+  // Tells of work done; false if the search shall end because another thread failed. Throws what Ctrl-C raises.
+  bool go_on(uint64_t steps) {
+    if (stopped_.load(std::memory_order_relaxed)) return false;
+    if (is_calling_thread()) progress_.steps(steps);
+    return true;
+  }
+
+  // Tells how many more states and arcs are held (or fewer). Throws LimitError.
+  void hold(int64_t states, int64_t arcs);
+
+  // Runs body(); other threads end soon if it throws.
+  template <class Body>
+  void guard(const Body& body) {
+    try {
+      body();
+    } catch (...) {
+      stopped_ = true;
+      throw;
+    }
+  }
+
+ private:
+  static bool is_calling_thread() {
+#ifdef _OPENMP
+    return omp_get_thread_num() == 0;
+#else
+    return true;
+#endif
+  }
+
+  Progress& progress_;
+  std::atomic<bool> stopped_{false};
+  std::atomic<int64_t> num_states_{0}, num_arcs_{0};
+};
+
+}  // namespace wfst_entropy

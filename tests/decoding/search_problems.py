@@ -80,7 +80,9 @@ def exact_totals(fsa: Fsa, dense: DenseFsaVec, epsilon: int | None = None) -> Te
         for frame in dense[i].double():
             read = torch.where(emits, frame[label.where(emits, torch.zeros_like(label))].exp(), 0.0)
             row = row @ matrix(emits, read) @ closure
-        totals.append((row @ matrix(label == -1))[-1].log())
+        total = (row @ matrix(label == -1))[-1]
+        # log 0 has no gradient, not even one of 0
+        totals.append(total.log() if total > 0 else torch.tensor(-math.inf, dtype=torch.float64))
     return torch.stack(totals)
 
 
@@ -102,5 +104,5 @@ def label_sequences(path: Fsa) -> tuple[list[list[int]], list[float]]:
     labels, scores = [], []
     for i in range(path.num_fsas):
         labels.append(path[i].labels.tolist())
-        scores.append(float(path[i].scores.sum()) if path[i].num_arcs else -math.inf)
+        scores.append(float(path[i].scores.detach().sum()) if path[i].num_arcs else -math.inf)
     return labels, scores

@@ -21,8 +21,8 @@ def same_totals_and_gradients(totals, wanted, inputs):
     found = wanted > -INF
     if not found.any():
         return
-    have = torch.autograd.grad(totals[found].sum(), inputs, allow_unused=True)
-    want = torch.autograd.grad(wanted[found].sum(), inputs, allow_unused=True)
+    have = torch.autograd.grad(totals[found].sum(), inputs, allow_unused=True, retain_graph=True)
+    want = torch.autograd.grad(wanted[found].sum(), inputs, allow_unused=True, retain_graph=True)
     for x, y in zip(have, want):
         torch.testing.assert_close(x, torch.zeros_like(x) if y is None else y, rtol=1e-7, atol=1e-9)
 

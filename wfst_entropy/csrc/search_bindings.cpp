@@ -214,8 +214,10 @@ void bind_search(nb::module_& m) {
   nb::class_<SearchOptions>(m, "SearchOptions")
       .def("__init__", [](SearchOptions* self, double search_beam, double output_beam, int64_t min_active,
                           int64_t max_active, bool allow_partial) {
-        new (self) SearchOptions{static_cast<float>(search_beam), static_cast<float>(output_beam), min_active,
-                                 max_active, allow_partial};
+        // finite, so that what leads nowhere, at infinite cost, lies outside
+        const double output = std::min(output_beam, double{std::numeric_limits<float>::max()});
+        new (self) SearchOptions{static_cast<float>(search_beam), static_cast<float>(output), min_active, max_active,
+                                 allow_partial};
       });
   m.attr("NO_LABEL") = kNoLabel;
   bind_searches<float>(m);

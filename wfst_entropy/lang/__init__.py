@@ -14,6 +14,7 @@ from wfst_entropy.lang.grammar import arpa_to_g
 from wfst_entropy.lang.graph_compiler import compile_hlg, compile_lg
 from wfst_entropy.lang.kaldifst_process import NotDeterminizableError
 from wfst_entropy.lang.lang_dir import LangDir
+from wfst_entropy.lang.lang_dir_check import check_lang_dir
 from wfst_entropy.lang.lang_files import Silence, write_lang_dir
 from wfst_entropy.lang.lang_finding import LangFinding
 from wfst_entropy.lang.lexicon import Lexicon
@@ -40,6 +41,7 @@ __all__ = [
     "bias_lattice",
     "bpe_lexicon",
     "char_lexicon",
+    "check_lang_dir",
     "check_lexicon",
     "compile_hlg",
     "compile_lg",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -126,7 +126,7 @@ def spell_by_words(words: SymbolTable) -> Callable[[str], list[list[int]]]:
 
 
 def spell_by_lexicon(
-    lexicon: Sequence[tuple[str, Sequence[str]]], tokens: SymbolTable
+    lexicon: Iterable[tuple[str, Sequence[str]]], tokens: SymbolTable
 ) -> Callable[[str], list[list[int]]]:
     """Phrases as token ids by a lexicon; with all pronunciations, 16 combinations at most.
 

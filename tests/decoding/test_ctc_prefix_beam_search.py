@@ -337,17 +337,17 @@ def test_impossible_symbols_are_no_problem():
         ({"nbest": 0}, "nbest: must be an integer"),
         ({"beam_size_token": 0}, "beam_size_token: must be an integer"),
         ({"blank": 3}, r"blank: must lie in 0\.\.2, got 3"),
-        ({"search_beam": -1.0}, "search_beam: must be a number, 0.0 at least, got -1.0"),
-        ({"search_beam": math.nan}, "search_beam: must be a number"),
-        ({"ngram_lm_scale": math.inf}, "ngram_lm_scale: must be a number"),
-        ({"length_bonus": -math.inf}, "length_bonus: must be a number"),
+        ({"search_beam": -1.0}, r"search_beam: must lie in 0\.\.inf, got -1\.0"),
+        ({"search_beam": math.nan}, r"search_beam: must lie in 0\.\.inf, got nan"),
+        ({"ngram_lm_scale": math.inf}, r"ngram_lm_scale: must lie in 0\.\."),
+        ({"length_bonus": -math.inf}, "length_bonus: must lie in -6"),
         ({"lm": "G.pt"}, "lm: needs one FSA with states, a token n-gram, got str"),
         ({"lm": Fsa.from_fsas([BIGRAM, BIGRAM])}, "lm: needs one FSA with states"),
         ({"lm": BIGRAM, "backoff_label": 7}, r"arc 1 from state 0 to 2 has label 3, but the model"),
         ({"lm": BIGRAM, "blank": 1}, "has label 1, but the model has tokens"),
         ({"lm": Fsa.from_str("0 1 1 0\n0 0 1 0\n1 2 -1 0\n2")}, "has another arc of that state"),
         ({"lm": Fsa.from_str("0 1 0 0\n1 0 0 0\n1 2 -1 0\n2")}, "its back-off arcs form a cycle"),
-        ({"lm": Fsa.from_str("0 1 1 inf\n1 2 -1 0\n2")}, "arc 0 .* whose score is NaN or .inf"),
+        ({"lm": Fsa.from_str("0 1 1 inf\n1 2 -1 0\n2")}, "arc 0 .* whose score is NaN or more"),
     ],
 )
 def test_errors_of_options(options, message):
@@ -363,10 +363,12 @@ def test_errors_of_scores_and_streams():
         ctc_prefix_beam_search(log_probs[0], torch.tensor([4]))
     with pytest.raises(DecodingError, match="floating-point and lengths integer"):
         ctc_prefix_beam_search(log_probs, torch.tensor([4.0, 4.0]))
-    for bad in (math.nan, math.inf):
+    for bad in (math.nan, math.inf, 1e8):
         wrong = log_probs.clone()
         wrong[1, 2, 0] = bad
-        with pytest.raises(DecodingError, match=r"utterance 1 has NaN or \+inf at frame 2"):
+        with pytest.raises(
+            DecodingError, match=r"utterance 1 has NaN or more than 2\*\*26 at frame 2"
+        ):
             ctc_prefix_beam_search(wrong, lengths)
     search, other = OnlineCtcPrefixBeamSearch(3), OnlineCtcPrefixBeamSearch(3)
     stream = search.new_stream()

@@ -160,7 +160,7 @@ def test_vectors_of_lattices_are_biased_each():
         ([[1], []], None, r"phrase 1 is \[\]; it needs tokens"),
         ([[1, 0]], None, r"phrase 0 is \[1, 0\]; it needs tokens"),
         ([[1.5]], None, "phrase 0 has the token 1.5"),
-        ([[1]], [math.nan], r"scores\[0\]: must be a finite number of nats, got nan"),
+        ([[1]], [math.nan], r"scores\[0\]: must be nats between -2\*\*26 and 2\*\*26, got nan"),
         ([[1]], [1.0, 2.0], "needs one for each of the 1 phrases, got 2"),
     ],
 )

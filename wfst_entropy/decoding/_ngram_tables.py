@@ -10,6 +10,9 @@ from wfst_entropy.decoding.errors import DecodingError
 from wfst_entropy.fsa import Fsa
 
 
+_LARGEST = 2.0**26  # as for frame scores
+
+
 def ngram_tables(lm: Fsa, num_symbols: int, blank: int, backoff_label: int) -> NgramTables:
     """Takes a token n-gram apart; back-off arcs become failure arcs.
 
@@ -22,7 +25,7 @@ def ngram_tables(lm: Fsa, num_symbols: int, blank: int, backoff_label: int) -> N
     Raises:
       DecodingError: no single FSA, empty, a label that is no token, two arcs of a state with one
         token (or two back-off arcs, or two final arcs), back-off in a cycle, a score that is NaN
-        or +inf.
+        or more than 2**26.
     """
     if not isinstance(lm, Fsa) or lm.num_axes != 2 or lm.num_states == 0:
         what = repr(lm) if isinstance(lm, Fsa) else type(lm).__name__
@@ -32,7 +35,7 @@ def ngram_tables(lm: Fsa, num_symbols: int, blank: int, backoff_label: int) -> N
     source, target, label = arcs.unbind(1)
     num_states = lm.num_states - 1  # without the final one
     is_final, is_backoff = label == -1, (label == 0) | (label == backoff_label)
-    _refuse(scores.isnan() | (scores == torch.inf), arcs, "whose score is NaN or +inf")
+    _refuse(~(scores <= _LARGEST), arcs, "whose score is NaN or more than 2**26")
     is_token = ~is_final & ~is_backoff
     beyond = is_token & ((label >= num_symbols) | (label == blank))
     _refuse(

@@ -15,6 +15,9 @@ from wfst_entropy.decoding._ngram_tables import ngram_tables
 from wfst_entropy.decoding.errors import DecodingError
 from wfst_entropy.fsa import Fsa
 
+# Beyond this sums lose their digits; in double precision they still never overflow.
+_LARGEST = 2.0**26
+
 # Frames given to C++ at a time; between two blocks Ctrl-C gets through.
 _FRAMES_AT_A_TIME = 500
 
@@ -135,13 +138,9 @@ class OnlineCtcPrefixBeamSearch:
             _at_least("beam_size_token", beam_size_token, 1)
         if not 0 <= blank < num_symbols:
             raise DecodingError(f"blank: must lie in 0..{num_symbols - 1}, got {blank}.")
-        for name, value, lowest in (
-            ("search_beam", search_beam, 0.0),
-            ("ngram_lm_scale", ngram_lm_scale, 0.0),
-            ("length_bonus", length_bonus, -math.inf),
-        ):
-            if not value >= lowest or (math.isinf(value) and name != "search_beam"):
-                raise DecodingError(f"{name}: must be a number, {lowest} at least, got {value}.")
+        _between("search_beam", search_beam, 0.0, math.inf)
+        _between("ngram_lm_scale", ngram_lm_scale, 0.0, _LARGEST)
+        _between("length_bonus", length_bonus, -_LARGEST, _LARGEST)
         self.num_symbols = num_symbols
         backoff = num_symbols if backoff_label is None else backoff_label
         self._search = PrefixSearch(
@@ -169,8 +168,8 @@ class OnlineCtcPrefixBeamSearch:
           lengths: `(N,)` integer, frames of each chunk; the frames beyond are not read.
 
         Raises:
-          DecodingError: shapes do not fit, a length is beyond T, a frame in use has NaN or +inf,
-            or a stream is of another search; no stream has changed then.
+          DecodingError: shapes do not fit, a length is beyond T, a frame in use has NaN or
+            more than 2**26, or a stream is of another search; no stream has changed then.
         """
         scores, frames = _checked(log_probs, lengths, self.num_symbols)
         if len(streams) != len(scores) or len({id(stream) for stream in streams}) != len(streams):
@@ -305,6 +304,11 @@ def _at_least(name: str, value: int, lowest: int, highest: int = 2**31 - 1) -> N
         raise DecodingError(f"{name}: must be an integer in {lowest}..{highest}, got {value!r}.")
 
 
+def _between(name: str, value: float, lowest: float, highest: float) -> None:
+    if not lowest <= value <= highest:
+        raise DecodingError(f"{name}: must lie in {lowest:g}..{highest:g}, got {value!r}.")
+
+
 def _checked(log_probs: Tensor, lengths: Tensor, num_symbols: int) -> tuple[Tensor, Tensor]:
     """What C++ reads: float32 or float64 scores, dense in the last axis, and int64 lengths."""
     shape = tuple(log_probs.shape)
@@ -329,9 +333,9 @@ def _checked(log_probs: Tensor, lengths: Tensor, num_symbols: int) -> tuple[Tens
     if scores.numel():
         inside = torch.arange(shape[1]) < frames[:, None]
         best = scores.amax(-1)  # NaN wins
-        for utt, frame in (inside & ~(best < torch.inf)).nonzero().tolist()[:1]:
+        for utt, frame in (inside & ~(best <= _LARGEST)).nonzero().tolist()[:1]:
             raise DecodingError(
-                f"ctc_prefix_beam_search: log_probs of utterance {utt} has NaN or +inf at frame "
-                f"{frame}. The model's output is broken: check its features and its weights."
+                f"ctc_prefix_beam_search: log_probs of utterance {utt} has NaN or more than "
+                f"2**26 at frame {frame}. The model's output is broken: check its features and its weights."
             )
     return scores if scores.stride(2) == 1 else scores.contiguous(), frames

@@ -87,7 +87,7 @@ def context_graph_from_file(
 
     Raises:
       FsaFormatError: with file and line, also where `spell` raises.
-      FsaValueError: `context_score` is not finite.
+      FsaValueError: `context_score` is beyond 2**26.
     """
     spelled: list[Sequence[int]] = []
     boosts: list[float | None] = []

@@ -11,6 +11,7 @@ from wfst_entropy._native.prefix_search import ContextTables
 from wfst_entropy.fsa.errors import FsaTypeError, FsaValueError
 
 ROOT = 0
+_LARGEST = 2.0**26  # nats; no sum of such loses all its digits
 
 
 class ContextGraph:
@@ -34,7 +35,7 @@ class ContextGraph:
       context_score: the boost of phrases that have none of their own, nats per token.
 
     Raises:
-      FsaValueError: `context_score` is not finite.
+      FsaValueError: `context_score` is beyond 2**26.
 
     Example:
       >>> graph = ContextGraph(context_score=2.0).build([[1, 2, 3], [2, 4]])
@@ -50,7 +51,7 @@ class ContextGraph:
     """
 
     def __init__(self, context_score: float = 1.0) -> None:
-        self.context_score = _finite("context_score", context_score)
+        self.context_score = _boost("context_score", context_score)
         self._clear()
 
     def _clear(self) -> None:
@@ -74,7 +75,7 @@ class ContextGraph:
           The graph itself.
 
         Raises:
-          FsaValueError: an empty phrase, a token below 1, a boost that is not finite, or not as
+          FsaValueError: an empty phrase, a token below 1, a boost beyond 2**26, or not as
             many scores as phrases.
           FsaTypeError: a token is no integer.
         """
@@ -114,7 +115,7 @@ class ContextGraph:
                     f"phrases: phrase {number} is {phrase}; it needs tokens, from 1 to 2**31 - 1."
                 )
             score = None if scores is None else scores[number]
-            boost = self.context_score if score is None else _finite(f"scores[{number}]", score)
+            boost = self.context_score if score is None else _boost(f"scores[{number}]", score)
             boosts[tuple(phrase)] = max(boost, boosts.get(tuple(phrase), -math.inf))
         return boosts
 
@@ -204,7 +205,7 @@ class ContextGraph:
         return f"ContextGraph(context_score={self.context_score}, num_states={self.num_states})"
 
 
-def _finite(name: str, value: float) -> float:
-    if not math.isfinite(value):
-        raise FsaValueError(f"{name}: must be a finite number of nats, got {value}.")
+def _boost(name: str, value: float) -> float:
+    if not abs(value) <= _LARGEST:
+        raise FsaValueError(f"{name}: must be nats between -2**26 and 2**26, got {value}.")
     return float(value)

@@ -9,7 +9,6 @@ from wfst_entropy._native.prefix_search import NgramTables, has_cycle
 from wfst_entropy.decoding.errors import DecodingError
 from wfst_entropy.fsa import Fsa
 
-
 _LARGEST = 2.0**26  # as for frame scores
 
 

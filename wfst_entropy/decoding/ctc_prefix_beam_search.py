@@ -336,6 +336,7 @@ def _checked(log_probs: Tensor, lengths: Tensor, num_symbols: int) -> tuple[Tens
         for utt, frame in (inside & ~(best <= _LARGEST)).nonzero().tolist()[:1]:
             raise DecodingError(
                 f"ctc_prefix_beam_search: log_probs of utterance {utt} has NaN or more than "
-                f"2**26 at frame {frame}. The model's output is broken: check its features and its weights."
+                f"2**26 at frame {frame}. The model's output is broken: check its features and its "
+                "weights."
             )
     return scores if scores.stride(2) == 1 else scores.contiguous(), frames

@@ -5,20 +5,27 @@ Architecture and data are read from the run (exp-dir/config.yaml). A flag of tra
 again; one that contradicts the run is refused.
 
   ./decode.py --exp-dir exp/tdnn --epoch 8 --avg 3
-  ./decode.py --exp-dir exp/tdnn --epoch 8 --decoding-method ctc-greedy-search --max-duration 600
+  ./decode.py --exp-dir exp/tdnn --epoch 8 --decoding-method 1best --tune true
+  ./decode.py --exp-dir exp/tdnn --epoch 8 --decoding-method whole-lattice-rescoring
+
+Graphs and language models lie in the lang directory, where prepare_lm.sh puts them. With --tune
+true the dev sets are decoded first, with a grid of scales, and the best are kept in scales-*.json;
+scales that are given by a flag come before them.
 
 Writes below exp-dir/{decoding-method}/, for every test set: recogs-, errs- and wer-summary-*.txt,
-entropy-*.tsv (alignment entropy of each utterance), word-times-*.jsonl and summary-*.json; for the
-run of this script config-*.yaml and the log log-decode-*.
+entropy-*.tsv (entropies and confidence of each utterance), word-times-*.jsonl and summary-*.json;
+for the run of this script config-*.yaml and the log log-decode-*.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import logging
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +44,7 @@ from wfst_entropy.asr.data.asr_datamodule import AsrDataModule, DataOptions
 from wfst_entropy.asr.data.tokenizer import load_tokenizer
 from wfst_entropy.asr.decode_options import DecodeOptions
 from wfst_entropy.asr.decode_results import write_test_set
-from wfst_entropy.asr.decode_run import Decoder, decode_test_set
+from wfst_entropy.asr.decode_run import Decoder, TimeSpent, decode_test_set
 from wfst_entropy.asr.models import ModelOptions
 from wfst_entropy.asr.options import (
     OptionError,
@@ -47,9 +54,20 @@ from wfst_entropy.asr.options import (
     make_parser,
     save_config,
 )
+from wfst_entropy.asr.search.method import SearchSetup, setting_name
+from wfst_entropy.asr.search.methods import make_method
+from wfst_entropy.asr.search.search_options import SearchOptions
+from wfst_entropy.asr.search.tuning import (
+    read_scales,
+    refuse_test_sets,
+    scales_file,
+    tune,
+    write_scales,
+)
 from wfst_entropy.asr.training.checkpoint import load_model
 from wfst_entropy.asr.training.run_config import RunConfig
 from wfst_entropy.fsa.errors import FsaError
+from wfst_entropy.lang import LangDir
 from wfst_entropy.lang.symbols import is_disambiguation
 
 console = Console()
@@ -58,7 +76,7 @@ console = Console()
 def get_parser() -> argparse.ArgumentParser:
     """The command line; flags of the run have no default here."""
     summary, usage = (__doc__ or "").split("\n\n", 1)
-    parser = make_parser(summary, DecodeOptions)
+    parser = make_parser(summary, DecodeOptions, SearchOptions)
     parser.epilog = usage.replace("%", "%%")
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     for options_type in (DataOptions, ModelOptions):
@@ -121,9 +139,69 @@ def start_log(options: DecodeOptions) -> Path:
     return path
 
 
-def decode(args: argparse.Namespace) -> list[dict[str, Any]]:
+def tuned_scales(options: DecodeOptions) -> dict[str, float]:
+    """The scales of an earlier tuning on dev, if there was one."""
+    path = scales_file(options.res_dir, options.suffix)
+    scales = read_scales(path)
+    if scales:
+        logging.info("scales tuned on dev: %s, from %s", scales, path)
+    return scales
+
+
+@contextlib.contextmanager
+def progress_of(title: str) -> Iterator[Callable[[int], None]]:
+    """A bar on the terminal that is told how many more utterances are done."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), MofNCompleteColumn())
+    with Progress(*columns, BarColumn(), TimeElapsedColumn(), console=console) as progress:
+        task = progress.add_task(title, total=None)
+        yield lambda number: progress.advance(task, number)
+
+
+def tune_scales(
+    options: DecodeOptions, decoder: Decoder, module: AsrDataModule
+) -> dict[str, float]:
+    """Decode the dev sets with a grid of scales; keep and return the best."""
+    name, parts = decoder.method.name, module.parts("dev")
+    refuse_test_sets(parts, module.parts("test"))
+    dev = dataclasses.replace(module.options, test_parts=tuple(parts))
+    sets = AsrDataModule(dev, decoder.model.subsampling_factor).test_sets()
+    with progress_of(f"tuning on {', '.join(parts)}") as on_batch:
+        tuning = tune(decoder, sets, on_batch)
+    path = scales_file(options.res_dir, options.suffix)
+    best = write_scales(path, tuning, name)
+    for scales, stats in zip(tuning.grid, tuning.errors(), strict=True):
+        logging.info("%s: %s", setting_name(name, scales), stats.summary())
+    logging.info("best on dev: %s; wrote %s", setting_name(name, best), path)
+    return dict(best)
+
+
+def decode_sets(
+    options: DecodeOptions, decoder: Decoder, module: AsrDataModule
+) -> list[dict[str, Any]]:
     """Decode every test set and return the summaries."""
+    summaries = []
+    for name, batches in module.test_sets().items():
+        started = time.monotonic()
+        failed_before = set(module.failed)
+        decoder.spent = TimeSpent()
+        with progress_of(f"decoding {name}") as on_batch:
+            decoded = decode_test_set(decoder, batches, on_batch)
+        not_loaded = {k: v.cause for k, v in module.failed.items() if k not in failed_before}
+        summaries.append(
+            write_test_set(
+                *(options, name, decoded, not_loaded),
+                scales=decoder.method.scales,
+                spent=decoder.spent,
+            )
+        )
+        logging.info("[%s] decoded in %.1f s", name, time.monotonic() - started)
+    return summaries
+
+
+def decode(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Decode every test set, after tuning where that is wanted, and return the summaries."""
     options = from_args(args, DecodeOptions).resolved()
+    search = from_args(args, SearchOptions)
     log_file = start_log(options)
     refuse_contradictions(args, RunConfig.load(options.exp_dir).model)
     model, config = load_model(
@@ -132,23 +210,21 @@ def decode(args: argparse.Namespace) -> list[dict[str, Any]]:
     data = data_options(args, config.data)
     tokenizer = load_tokenizer(data.lang_dir)
     refuse_other_tokens(options.exp_dir, data.lang_dir)
-    logging.info("decoding with %s of %s", options.suffix, options.exp_dir)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    decoder = Decoder(model, tokenizer, device)
-    summaries = []
     module = AsrDataModule(data, config.model.subsampling_factor)
-    for name, batches in module.test_sets().items():
-        started = time.monotonic()
-        failed_before = set(module.failed)
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), MofNCompleteColumn())
-        with Progress(*columns, BarColumn(), TimeElapsedColumn(), console=console) as progress:
-            task = progress.add_task(f"decoding {name}", total=None)
-            decoded = decode_test_set(decoder, batches, lambda n: progress.advance(task, n))  # noqa: B023
-        not_loaded = {k: v.cause for k, v in module.failed.items() if k not in failed_before}
-        summaries.append(write_test_set(options, name, decoded, not_loaded))
-        logging.info("[%s] decoded in %.1f s", name, time.monotonic() - started)
+    setup = SearchSetup(tokenizer, LangDir(data.lang_dir), search, search.scales())
+    decoder = Decoder(model, tokenizer, device)
+    if search.tune:
+        decoder.method = make_method(options.decoding_method, setup)
+        tuned = tune_scales(options, decoder, module)
+    else:
+        tuned = tuned_scales(options)
+    setup = dataclasses.replace(setup, scales=tuned | search.scales())
+    decoder.method = make_method(options.decoding_method, setup)
+    logging.info("%s with %s of %s", options.decoding_method, options.suffix, options.exp_dir)
+    summaries = decode_sets(options, decoder, module)
     # last: where it is, all test sets are decoded
-    save_config(options.res_dir / f"config-{options.suffix}.yaml", options, data)
+    save_config(options.res_dir / f"config-{options.suffix}.yaml", options, search, data)
     console.print(f"wrote results to {options.res_dir}, log {log_file.name}", soft_wrap=True)
     return summaries
 

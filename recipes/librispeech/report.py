@@ -3,6 +3,8 @@
 
   ./report.py --exp-dir exp/tdnn
 
+Where the model was decoded by several methods, a table compares them with greedy search.
+
 Reads what train.py and decode.py left in exp-dir and writes exp-dir/report/report.md,
 training_curves.png and alignment_{utterance}.png.
 """
@@ -10,6 +12,7 @@ training_curves.png and alignment_{utterance}.png.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,7 @@ from wfst_entropy.asr.data.asr_datamodule import AsrDataModule
 from wfst_entropy.asr.data.tokenizer import load_tokenizer
 from wfst_entropy.asr.decode_options import DecodeOptions
 from wfst_entropy.asr.decode_run import Decoder
+from wfst_entropy.asr.method_table import method_tables
 from wfst_entropy.asr.options import from_args, make_parser
 from wfst_entropy.asr.plots import plot_training_curves
 from wfst_entropy.asr.report import (
@@ -61,7 +65,7 @@ def show(table: Table) -> None:
     """Print a table on the terminal."""
     shown = RichTable(title=table.title, title_justify="left")
     for number, column in enumerate(table.columns):
-        shown.add_column(column, no_wrap=number == 0, overflow="fold")
+        shown.add_column(column, no_wrap=number < 2, overflow="fold")
     for row in table.rows:
         shown.add_row(*row)
     console.print(shown)
@@ -80,7 +84,9 @@ def report(args: argparse.Namespace, summaries: list[dict[str, Any]]) -> list[Pa
     model, config = load_model(
         options.exp_dir, options.epoch, options.avg, options.use_averaged_model, options.iter
     )
-    tables = [wer_table(summaries), entropy_table(summaries)]
+    sets = tuple(summary["test_set"] for summary in summaries)
+    tables = [wer_table(summaries), *method_tables(options.exp_dir, options.suffix, sets)]
+    tables.append(entropy_table(summaries))
     if any(summary["word_times"] for summary in summaries):
         tables.append(word_time_table(summaries))
     tables.append(training_table(config, history, model.num_parameters))
@@ -90,6 +96,7 @@ def report(args: argparse.Namespace, summaries: list[dict[str, Any]]) -> list[Pa
     pictures = [report_dir / "training_curves.png"]
     plot_training_curves(history, pictures[0], entropy_kind=config.train.entropy_kind)
     decoder = Decoder(model, load_tokenizer(data.lang_dir), "cpu")
+    data = dataclasses.replace(data, test_parts=sets)
     test_sets = AsrDataModule(data, config.model.subsampling_factor).test_sets()
     for summary in summaries:
         names = typical_utterances(options.res_dir, summary, args.num_alignments)

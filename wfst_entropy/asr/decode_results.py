@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from wfst_entropy.asr.decode_options import DecodeOptions
 from wfst_entropy.asr.decode_run import DecodedUtterance, TimeSpent
-from wfst_entropy.asr.search.method import Scales
+from wfst_entropy.asr.search.method import Scales, setting_name
 from wfst_entropy.fsa.atomic_file import replacing
 from wfst_entropy.metrics.alignment_stats import summarise
 from wfst_entropy.metrics.latency import WordTime, time_deviation
@@ -108,8 +107,8 @@ def write_test_set(
       The summary, as it is in the JSON file.
     """
     results = [Recognition(u.cut_id, u.ref, u.hyp) for u in decoded]
-    scales = scales or Scales()
-    setting = scales.named(options.decoding_method)
+    scales = scales or {}
+    setting = setting_name(options.decoding_method, scales)
     wer = write_results(options.res_dir, test_set, options.suffix, results, setting=setting)
     name = f"{test_set}-{options.suffix}"
     _write(options.res_dir / f"entropy-{name}.tsv", entropy_table(decoded))
@@ -121,7 +120,7 @@ def write_test_set(
     summary = {
         "test_set": test_set,
         "decoding_method": options.decoding_method,
-        "scales": dataclasses.asdict(scales),
+        "scales": dict(scales),
         "suffix": options.suffix,
         "wer": wer.wer,
         "num_ref_words": wer.num_ref_words,

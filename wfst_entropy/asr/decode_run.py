@@ -18,7 +18,7 @@ from torch import Tensor
 from wfst_entropy.asr.data.tokenizer import Tokenizer
 from wfst_entropy.asr.models import CtcModel
 from wfst_entropy.asr.search.greedy import GreedySearch
-from wfst_entropy.asr.search.method import Hypothesis, SearchMethod
+from wfst_entropy.asr.search.method import Hypothesis, SearchMethod, SearchSetup
 from wfst_entropy.asr.training.criterion import Utterances, read_batch
 from wfst_entropy.asr.word_pieces import spell_words, words_of_tokens
 from wfst_entropy.decoding.alignment import ForcedAlignment, WordSpan, forced_align, word_spans
@@ -124,7 +124,7 @@ class Decoder:
         self.model = model.to(device).eval()
         self.tokenizer = tokenizer
         self.device = torch.device(device)
-        self.method = method or GreedySearch(tokenizer)
+        self.method = method or GreedySearch(SearchSetup(tokenizer))
         self.spent = TimeSpent()
 
     @torch.inference_mode()

@@ -41,14 +41,22 @@ def read_summaries(options: DecodeOptions) -> list[dict[str, Any]]:
             f"{options.res_dir}: has no summary-*-{suffix}.json; decode first: decode.py --exp-dir "
             f"{options.exp_dir}"
         )
-    try:
-        summaries = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
-    except (OSError, ValueError) as error:
-        raise OptionError(
-            f"{options.res_dir}: a summary cannot be read ({error}); decode again"
-        ) from error
+    summaries = [read_summary(path) for path in paths]
     last = summaries[-1]["suffix"]
     return sorted((s for s in summaries if s["suffix"] == last), key=lambda s: str(s["test_set"]))
+
+
+def read_summary(path: Path) -> dict[str, Any]:
+    """What decoding left about one test set.
+
+    Raises:
+      OptionError: the file cannot be read.
+    """
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise OptionError(f"{path}: a summary cannot be read ({error}); decode again") from error
+    return content
 
 
 def read_decode_config(options: DecodeOptions, suffix: str) -> tuple[DecodeOptions, DataOptions]:
@@ -176,7 +184,12 @@ class Table:
         return "\n".join([text[0], "|" + "---|" * len(self.columns), *text[1:]])
 
 
-def _number(value: float | None, digits: int = 3, scale: float = 1.0) -> str:
+def format_number(value: float | None, digits: int = 3, scale: float = 1.0) -> str:
+    """A number of a table, scaled; a dash where it is not known.
+
+    >>> format_number(0.0404, 1, 1000.0), format_number(None)
+    ('40.4', '-')
+    """
     return _NOT_KNOWN if value is None else f"{value * scale:.{digits}f}"
 
 
@@ -209,11 +222,11 @@ def entropy_table(summaries: Sequence[dict[str, Any]]) -> Table:
         rows.append(
             [
                 s["test_set"],
-                _number(a.get("entropy"), 2),
-                _number(a.get("entropy_per_frame"), 4),
-                _number(a.get("entropy_per_label"), 4),
-                _number(a.get("blank_fraction"), 1, 100.0),
-                _number(a.get("peakiness"), 2),
+                format_number(a.get("entropy"), 2),
+                format_number(a.get("entropy_per_frame"), 4),
+                format_number(a.get("entropy_per_label"), 4),
+                format_number(a.get("blank_fraction"), 1, 100.0),
+                format_number(a.get("peakiness"), 2),
                 str(len(s["not_aligned"])),
             ]
         )
@@ -229,8 +242,8 @@ def word_time_table(summaries: Sequence[dict[str, Any]]) -> Table:
         w = s["word_times"] or {}
         names = ("mean_abs_start", "median_abs_start", "mean_abs_end", "median_abs_end")
         row = [s["test_set"], str(w.get("num_words", _NOT_KNOWN))]
-        row += [_number(w.get(name), 0, 1000.0) for name in names]
-        rows.append([*row, _number(s["mean_emission_latency"], 0, 1000.0)])
+        row += [format_number(w.get(name), 0, 1000.0) for name in names]
+        rows.append([*row, format_number(s["mean_emission_latency"], 0, 1000.0)])
     return Table("Word times against the true ones (ms)", columns, rows)
 
 
@@ -249,15 +262,15 @@ def training_table(config: RunConfig, history: Sequence[dict[str, Any]], paramet
         ],
         ["epochs", f"{len(history)}, {seconds / 60:.1f} minutes, {last.get('step', 0)} batches"],
         ["entropy regulariser", f"scale {train.entropy_loss_scale:g}, {train.entropy_kind}"],
-        ["training NLL per frame", _number(last.get("train_nll"))],
-        ["validation NLL per frame", _number(last.get("valid_nll"))],
+        ["training NLL per frame", format_number(last.get("train_nll"))],
+        ["validation NLL per frame", format_number(last.get("valid_nll"))],
         [
             "lowest validation NLL",
-            f"{_number(best.get('valid_nll'))}, epoch {best.get('epoch', '-')}",
+            f"{format_number(best.get('valid_nll'))}, epoch {best.get('epoch', '-')}",
         ],
         [
             f"{train.entropy_kind} entropy per frame",
-            f"{_number(last.get('valid_entropy'), 4)} (validation)",
+            f"{format_number(last.get('valid_entropy'), 4)} (validation)",
         ],
         ["left out in the last epoch", f"{last.get('excluded', 0):.0f} utterances"],
         ["seed", str(train.seed)],

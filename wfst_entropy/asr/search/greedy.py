@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from torch import Tensor
 
 from wfst_entropy.asr.data.tokenizer import Tokenizer
-from wfst_entropy.asr.search.method import Hypothesis, Scales, WordFrames
+from wfst_entropy.asr.search.method import Hypothesis, Scales, SearchSetup, WordFrames
 from wfst_entropy.asr.word_pieces import spell_words, words_of_tokens
 from wfst_entropy.decoding.ctc_greedy_search import ctc_greedy_search
 
@@ -16,14 +17,16 @@ class GreedySearch:
     """`ctc-greedy-search`: neither lexicon nor language model, and nothing to tune.
 
     Args:
-      tokenizer: of the vocabulary that the model was trained with.
+      setup: of which only the tokenizer is used.
     """
 
-    name = "ctc-greedy-search"
-    scales = Scales()
+    name: ClassVar[str] = "ctc-greedy-search"
+    default_scales: ClassVar[Scales] = {}
+    grid: ClassVar[Sequence[Scales]] = ()
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self.tokenizer = tokenizer
+    def __init__(self, setup: SearchSetup) -> None:
+        self.tokenizer = setup.tokenizer
+        self.scales: Scales = {}
 
     def search(
         self, log_probs: Tensor, lengths: Tensor, refs: Sequence[Sequence[str]]
@@ -33,6 +36,13 @@ class GreedySearch:
             hypothesis_of_tokens(hypothesis.tokens, hypothesis.start_frames, self.tokenizer)
             for hypothesis in ctc_greedy_search(log_probs, lengths)
         ]
+
+    def search_grid(
+        self, log_probs: Tensor, lengths: Tensor, grid: Sequence[Scales]
+    ) -> list[list[list[str]]]:
+        """See `SearchMethod.search_grid`; every scales finds the same."""
+        words = [hypothesis.words for hypothesis in self.search(log_probs, lengths, [])]
+        return [words for _ in grid]
 
 
 def hypothesis_of_tokens(

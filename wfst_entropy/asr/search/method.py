@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, NamedTuple, Protocol
 
 from torch import Tensor
+
+from wfst_entropy.asr.data.tokenizer import Tokenizer
+from wfst_entropy.asr.options import OptionError
+from wfst_entropy.asr.search.search_options import SearchOptions
+from wfst_entropy.lang import LangDir
+
+# Names and values of the factors of scores that a search adds to the model's: `hlg_scale` of the
+# graph, `ngram_lm_scale` of the language model that rescores or of a prefix search's n-gram.
+Scales = Mapping[str, float]
 
 
 class WordFrames(NamedTuple):
@@ -29,7 +38,8 @@ class Hypothesis:
     Attributes:
       words: the transcript.
       times: where the words lie, in frames of the model's output.
-      entropy: of the paths of the lattice that was searched, nats; None without a lattice.
+      entropy: of what the search kept (the paths of a lattice, the prefixes of a beam), nats; None
+        where it keeps but one.
       problem: what is wrong with it, or "": where the beam lost every path to a final state, it is
         the best one that ended elsewhere.
     """
@@ -40,38 +50,66 @@ class Hypothesis:
     problem: str = ""
 
 
-@dataclasses.dataclass(frozen=True)
-class Scales:
-    """The scales of the scores that a search adds to those of the model.
+def setting_name(method: str, scales: Scales) -> str:
+    """The name of a decoding setting in a wer-summary file.
+
+    >>> setting_name("1best", {"hlg_scale": 0.8}), setting_name("ctc-greedy-search", {})
+    ('hlg_scale_0.8', 'ctc-greedy-search')
+    """
+    return "_".join(f"{name}_{value:g}" for name, value in scales.items()) or method
+
+
+@dataclasses.dataclass
+class SearchSetup:
+    """What a search may use.
 
     Attributes:
-      hlg_scale: of the graph.
-      ngram_lm_scale: of the language model that rescores, or of shallow fusion.
+      tokenizer: of the vocabulary that the model was trained with.
+      lang_dir: its lang directory, or None where the method needs no graph.
+      options: beams, graphs, files.
+      scales: to search with; a method takes its `default_scales` for those that are not there.
     """
 
-    hlg_scale: float | None = None
-    ngram_lm_scale: float | None = None
+    tokenizer: Tokenizer
+    lang_dir: LangDir | None = None
+    options: SearchOptions = dataclasses.field(default_factory=SearchOptions)
+    scales: Scales = dataclasses.field(default_factory=dict)
 
-    def named(self, method: str) -> str:
-        """The name of a decoding setting in a wer-summary file.
+    def scales_of(self, defaults: Scales) -> dict[str, float]:
+        """The scales of a method that has those of `defaults`."""
+        return {name: self.scales.get(name, value) for name, value in defaults.items()}
 
-        >>> Scales(hlg_scale=0.8).named("1best"), Scales().named("ctc-greedy-search")
-        ('hlg_scale_0.8', 'ctc-greedy-search')
+    @property
+    def lang(self) -> LangDir:
+        """The lang directory.
+
+        Raises:
+          OptionError: there is none.
         """
-        given = [(k, v) for k, v in dataclasses.asdict(self).items() if v is not None]
-        return "_".join(f"{name}_{value:g}" for name, value in given) or method
+        if self.lang_dir is None:
+            raise OptionError("lang_dir: this decoding method needs the lang directory of a graph")
+        return self.lang_dir
 
 
 class SearchMethod(Protocol):
     """A way to find words in the output of a CTC model.
 
+    Args:
+      setup: what it may use.
+
     Attributes:
       name: as `--decoding-method` has it.
-      scales: which scales it has, with the values it decodes with.
+      default_scales: the scales that the method has, with their values where nothing else is said.
+      grid: the scales to try when they are tuned; none where there is nothing to tune.
+      scales: those it searches with.
     """
 
-    name: str
+    name: ClassVar[str]
+    default_scales: ClassVar[Scales]
+    grid: ClassVar[Sequence[Scales]]
     scales: Scales
+
+    def __init__(self, setup: SearchSetup) -> None: ...
 
     def search(
         self, log_probs: Tensor, lengths: Tensor, refs: Sequence[Sequence[str]]

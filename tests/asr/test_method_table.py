@@ -1,0 +1,49 @@
+"""Methods beside each other: differences are those of the recogs files, not of what is said."""
+
+from __future__ import annotations
+
+import pytest
+
+from wfst_entropy.asr.decode_options import DecodeOptions
+from wfst_entropy.asr.decode_results import write_test_set
+from wfst_entropy.asr.decode_run import DecodedUtterance, TimeSpent
+from wfst_entropy.asr.method_table import method_tables
+from wfst_entropy.metrics.wer import ScoringError
+
+
+def decode(exp_dir, method, hypotheses, **details):
+    options = DecodeOptions(exp_dir=exp_dir, epoch=3, decoding_method=method)
+    decoded = [
+        DecodedUtterance(f"u{i}", ref=["a", "b"], hyp=hyp.split())
+        for i, hyp in enumerate(hypotheses)
+    ]
+    write_test_set(options, "test", decoded, {}, **details)
+    return options
+
+
+def test_methods_against_greedy_search(tmp_path):
+    options = decode(tmp_path, "ctc-greedy-search", ["a", "a c", "a b", ""])
+    assert method_tables(tmp_path, options.suffix, ["test"]) == []
+    spent = TimeSpent(model=1.0, search=0.5, audio=10.0)
+    decode(tmp_path, "1best", ["a b"] * 4, scales={"hlg_scale": 0.6}, spent=spent)
+    decode(tmp_path, "nbest", ["b b"] * 4, scales={"hlg_scale": 0.6})
+    errors, searches = method_tables(tmp_path, options.suffix, ["test", "other"])
+    by_method = {row[1]: dict(zip(errors.columns, row, strict=True)) for row in errors.rows}
+    assert list(by_method) == ["ctc-greedy-search", "1best", "nbest"]
+    assert by_method["ctc-greedy-search"]["change %"] == ""
+    assert by_method["ctc-greedy-search"]["ins/del/sub"] == "0/3/1"
+    best = by_method["1best"]
+    assert (best["WER %"], best["change %"]) == ("0.00", "-100.0")
+    assert best["95 % interval"] == "-100.0 to -100.0"
+    low, high = map(float, by_method["nbest"]["95 % interval"].split(" to "))
+    assert by_method["nbest"]["change %"] == "+0.0" and low < 0 < high
+    rows = {row[1]: row[2:] for row in searches.rows}
+    assert rows["1best"] == ["hlg 0.6", "0.0500", "-", "-", "-"]
+    assert rows["nbest"] == ["hlg 0.6", "-", "-", "-", "-"]
+
+
+def test_results_of_another_test_set_are_not_compared(tmp_path):
+    options = decode(tmp_path, "ctc-greedy-search", ["a", "a"])
+    decode(tmp_path, "1best", ["a"])
+    with pytest.raises(ScoringError, match=r"differ in 1 utterance\(s\), the first is 'u1'"):
+        method_tables(tmp_path, options.suffix, ["test"])

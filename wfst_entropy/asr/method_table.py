@@ -1,0 +1,95 @@
+"""Decoding methods of one model beside each other: error rates, their difference, time, entropy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from wfst_entropy.asr.report import Table, format_number, read_summary
+from wfst_entropy.asr.search.methods import METHODS
+from wfst_entropy.metrics.bootstrap import WerDifference, wer_difference
+from wfst_entropy.metrics.wer import Recognition, read_recogs
+
+BASELINE = "ctc-greedy-search"
+
+
+def methods_decoded(exp_dir: Path, suffix: str) -> dict[str, list[dict[str, Any]]]:
+    """The summaries of each method that a model was decoded with, by name of the method.
+
+    Args:
+      exp_dir: the run.
+      suffix: of the model, see `DecodeOptions.suffix`.
+
+    Raises:
+      OptionError: a summary cannot be read.
+    """
+    found = {}
+    for method in METHODS:
+        paths = sorted((exp_dir / method).glob(f"summary-*-{suffix}.json"))
+        if paths:
+            found[method] = [read_summary(path) for path in paths]
+    return found
+
+
+def method_tables(exp_dir: Path, suffix: str, test_sets: Sequence[str]) -> list[Table]:
+    """All methods on the same test sets: their change against greedy search, and their searches.
+
+    Args:
+      exp_dir: the run.
+      suffix: of the model.
+      test_sets: those to tell of.
+
+    Returns:
+      Two tables; none where only one method has been used, or greedy search has not.
+
+    Raises:
+      OptionError: a summary cannot be read.
+      ScoringError: a recogs file cannot be read, or belongs to another test set.
+    """
+    decoded = methods_decoded(exp_dir, suffix)
+    if len(decoded) < 2 or BASELINE not in decoded:
+        return []
+    errors, searches = [], []
+    scored = {str(summary["test_set"]) for summary in decoded[BASELINE]}
+    for test_set in sorted(scored.intersection(test_sets)):
+        greedy = _recogs(exp_dir, BASELINE, test_set, suffix)
+        for method, summaries in decoded.items():
+            for summary in (s for s in summaries if s["test_set"] == test_set):
+                change = None
+                if method != BASELINE:
+                    results = _recogs(exp_dir, method, test_set, suffix)
+                    change = wer_difference(greedy, results)
+                errors.append([test_set, method, *_errors(summary, change)])
+                searches.append([test_set, method, *_search(summary)])
+    columns = ["test set", "method", "WER %", "ins/del/sub", "change %", "95 % interval"]
+    first = Table("Decoding methods (change of WER relative to greedy search)", columns, errors)
+    columns = ["test set", "method", "scales", "RTF", "lattice H", "confidence", "latency"]
+    second = Table("Searches (RTF without the model; H in nats; latency in ms)", columns, searches)
+    return [first, second]
+
+
+def _recogs(exp_dir: Path, method: str, test_set: str, suffix: str) -> list[Recognition]:
+    return read_recogs(exp_dir / method / f"recogs-{test_set}-{suffix}.txt")
+
+
+def _errors(summary: dict[str, Any], change: WerDifference | None) -> list[str]:
+    kinds = (summary["insertions"], summary["deletions"], summary["substitutions"])
+    row = [f"{summary['wer']:.2f}", "/".join(map(str, kinds))]
+    if change is None:
+        return [*row, "", ""]
+    interval = f"{change.relative_low:+.1f} to {change.relative_high:+.1f}"
+    return [*row, f"{change.relative:+.1f}", interval]
+
+
+def _search(summary: dict[str, Any]) -> list[str]:
+    # summaries of the first versions have neither scales nor times
+    scales = summary.get("scales", {})
+    seconds = summary.get("seconds", {})
+    return [
+        ", ".join(f"{name.removesuffix('_scale')} {value:g}" for name, value in scales.items()),
+        format_number(seconds.get("search_real_time_factor"), 4),
+        format_number(summary.get("mean_lattice_entropy"), 2),
+        format_number(summary.get("mean_confidence"), 3),
+        format_number(summary["mean_emission_latency"], 0, 1000.0),
+    ]

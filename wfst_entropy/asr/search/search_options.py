@@ -1,0 +1,59 @@
+"""How far a search looks, and what its scores are made of."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Literal
+
+from wfst_entropy.asr.options import OptionError, option
+
+
+@dataclasses.dataclass
+class SearchOptions:
+    """How far a search looks, and what its scores are made of.
+
+    Raises:
+      OptionError: when a value is out of range.
+    """
+
+    topology: Literal["hlg", "standard", "modified"] = option(
+        "hlg", "The graph: HLG.pt, or LG.pt with the implied standard or modified CTC topology."
+    )
+    search_beam: float = option(20.0, "States worse than the best by more are dropped; nats.")
+    output_beam: float = option(8.0, "Lattice arcs worse than the best path by more go; nats.")
+    min_active_states: int = option(30, "States kept in a frame whatever their score.")
+    max_active_states: int = option(10000, "Most states kept in a frame.")
+    hlg_scale: float | None = option(
+        None, "Scale of the graph's scores; none: as tuned on dev, else the method's own."
+    )
+    ngram_lm_scale: float | None = option(
+        None, "Scale of the language model that rescores; none: as tuned on dev, else 0.5."
+    )
+    rescoring_order: int = option(4, "Rescore with G_(this)_gram.pt.")
+    num_paths: int = option(100, "Paths of an n-best list, before those of equal words are merged.")
+    nbest_scale: float = option(0.5, "Scale of scores when paths are drawn; smaller: more variety.")
+    beam_size: int = option(10, "Prefixes that a prefix beam search keeps.")
+    tokens_ngram: int = option(
+        0, "ctc-prefix-beam-search: the order of the token n-gram, (this)gram.pt; 0 for none."
+    )
+    context_file: Path | None = option(
+        None, "Phrases to favour (ctc-prefix-beam-search), one a line."
+    )
+    context_score: float = option(2.0, "Bonus of each token of such a phrase; nats.")
+    tune: bool = option(False, "Decode dev with a grid of scales, and keep the best for the tests.")
+
+    def __post_init__(self) -> None:
+        positive = ("search_beam", "output_beam", "max_active_states", "nbest_scale", "beam_size")
+        for name in (*positive, "num_paths", "rescoring_order"):
+            if not getattr(self, name) > 0:
+                raise OptionError(f"{name}: needs more than 0, got {getattr(self, name)}")
+        for name in ("hlg_scale", "ngram_lm_scale", "min_active_states", "tokens_ngram"):
+            value = getattr(self, name)
+            if value is not None and not value >= 0:
+                raise OptionError(f"{name}: needs at least 0, got {value}")
+
+    def scales(self) -> dict[str, float]:
+        """The scales that are given, by name."""
+        both = {"hlg_scale": self.hlg_scale, "ngram_lm_scale": self.ngram_lm_scale}
+        return {name: value for name, value in both.items() if value is not None}

@@ -15,6 +15,7 @@ from wfst_entropy.algorithms.connect import connect
 from wfst_entropy.fsa import Fsa, FsaValueError, SymbolTable
 from wfst_entropy.lang.arpa import read_arpa
 from wfst_entropy.lang.ngram_model import UNKNOWN, Floats, Ids, NgramModel
+from wfst_entropy.lang.vocabulary import real_words, require_common_words
 
 _LOG = logging.getLogger(__name__)
 BACKOFF = "#0"
@@ -27,7 +28,7 @@ IMPOSSIBLE = -99 * np.log(10)
 # and parsing that text, and bad files are refused before (kaldilm ends the interpreter).
 def arpa_to_g(
     lm: NgramModel | str | os.PathLike[str],
-    words: SymbolTable,
+    words: SymbolTable | str | os.PathLike[str],
     *,
     backoff: Literal["failure", "epsilon"] = "failure",
     max_order: int | None = None,
@@ -43,7 +44,7 @@ def arpa_to_g(
 
     Args:
       lm: a model, or an ARPA file.
-      words: the word table, `words.txt`; a model of tokens takes `tokens.txt`.
+      words: the word table, or its file `words.txt`; a model of tokens takes `tokens.txt`.
       backoff: the label of back-off arcs: `"failure"` the id of `#0`, `"epsilon"` 0.  That a
         back-off arc is taken only where the word has no arc is up to who composes.
       max_order: leave out longer n-grams.
@@ -56,8 +57,9 @@ def arpa_to_g(
 
     Raises:
       FsaFormatError: the ARPA file is wrong; see `read_arpa`.
-      FsaValueError: `#0` is not in the table, no word of the model is in it, it refuses a word, a
-        choice is unknown, or there are more than 2**31 - 1 arcs.
+      FsaValueError: the model and the table have hardly a word in common (see
+        `compare_vocabularies`), `#0` is not in the table, a word is refused, a choice is unknown,
+        or there may be 2**31 arcs or more.
 
     Source: the construction of Kaldi's arpa2fst.
 
@@ -78,15 +80,18 @@ def arpa_to_g(
       2
     """
     _check_choices(backoff, unknown_words)
-    name = "lm" if isinstance(lm, NgramModel) else str(lm)
     model = lm if isinstance(lm, NgramModel) else read_arpa(lm)
+    table = words if isinstance(words, SymbolTable) else SymbolTable.from_file(words)
+    name = "the language model" if isinstance(lm, NgramModel) else str(lm)
+    table_name = "the word table" if isinstance(words, SymbolTable) else str(words)
+    require_common_words(real_words(model.words), real_words(table.symbols), name, table_name)
     if max_order is not None:
         model = model.truncated(max_order)
     _LOG.info("%s to G: n-grams %s", name, model.num_ngrams)
     if 2 * sum(model.num_ngrams) >= 2**31:
         raise FsaValueError(f"{name}: {sum(model.num_ngrams)} n-grams may make 2**31 arcs or more")
-    backoff_label = _backoff_label(words, backoff)
-    labels = _word_labels(model, words, name, unknown_words)
+    backoff_label = _backoff_label(table, backoff)
+    labels = _word_labels(model, table, name, unknown_words)
     levels = _levels(model, labels)
     dropped = sum(len(table) for table in model.tables) - sum(
         int(level.is_arc.sum()) for level in levels
@@ -127,16 +132,17 @@ def _word_labels(model: NgramModel, words: SymbolTable, name: str, unknown_words
         labels[model.unknown] = next((words[word] for word in UNKNOWN if word in words), 0)
     for i in [model.word_ids[w] for w in (BACKOFF, "<eps>") if w in model.word_ids]:
         labels[i] = 0
-    missing = [i for i in np.flatnonzero(labels == 0).tolist() if i not in (model.bos, model.eos)]
-    if missing and (unknown_words == "error" or not labels.any()):
+    special = (model.bos, model.eos, model.unknown)
+    missing = [i for i in np.flatnonzero(labels == 0).tolist() if i not in special]
+    if missing and unknown_words == "error":
         raise FsaValueError(
-            f"{name}: {len(missing)} of {len(model.words) - 2} words are not in the word table, "
+            f"{name}: {len(missing)} of {len(model.words)} words are not in the word table, "
             f"the first is {model.words[missing[0]]!r}; compare_vocabularies tells more"
         )
     if missing:
         _LOG.warning(
             "%s: %d of %d words are not in the word table (%s, ...); their n-grams are left out",
-            name, len(missing), len(model.words) - 2, model.words[missing[0]],
+            name, len(missing), len(model.words), model.words[missing[0]],
         )  # fmt: skip
     return labels
 

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import overload
 
@@ -16,7 +17,7 @@ from wfst_entropy.fsa.errors import FsaValueError, SymbolNotFoundError
 from wfst_entropy.lang.lang_finding import raise_first_error, shown
 from wfst_entropy.lang.lexicon_check import Pronunciation, examine_lexicon
 
-_BLANK = re.compile(r"[\s]|^$")
+_BLANK = re.compile(r"[ \t\r\n]|^$")
 
 Entry = tuple[str, Pronunciation]
 
@@ -53,9 +54,8 @@ class Lexicon:
     ) -> None:
         self._entries: list[Entry] = [(word, tuple(tokens)) for word, tokens in entries]
         self._probs = None if probs is None else tuple(map(float, probs))
-        for symbol in (*self._numbers, *self.tokens):
-            if not isinstance(symbol, str) or _BLANK.search(symbol):
-                raise FsaValueError(f"entries: {symbol!r} must be a string without blanks.")
+        _check_symbols(word for word, _ in self._entries)
+        _check_symbols(chain.from_iterable(tokens for _, tokens in self._entries))
         if self._probs is None:
             return
         if len(self._probs) != len(self._entries):
@@ -98,9 +98,15 @@ class Lexicon:
             disambiguated=disambiguated,
         )
         raise_first_error(examined.findings)
+        probs = tuple(examined.probs) if examined.has_probabilities else None
+        return cls._of(examined.entries, probs)
+
+    @classmethod
+    def _of(cls, entries: list[Entry], probs: tuple[float, ...] | None) -> Lexicon:
+        """A lexicon of parts that are known to be valid."""
         lexicon = cls.__new__(cls)
-        lexicon._entries = examined.entries
-        lexicon._probs = tuple(examined.probs) if examined.has_probabilities else None
+        lexicon._entries = entries
+        lexicon._probs = probs
         return lexicon
 
     def to_file(self, path: str | os.PathLike[str]) -> None:
@@ -141,13 +147,14 @@ class Lexicon:
         >>> list(Lexicon([("A", ["AH"])]).with_pronunciations([["EY"]]))
         [('A', ('EY',))]
         """
-        others = list(pronunciations)
+        others = [tuple(tokens) for tokens in pronunciations]
         if len(others) != len(self):
             raise FsaValueError(
                 f"pronunciations: needed one for each of {len(self)} entries, got {len(others)}."
             )
+        _check_symbols(chain.from_iterable(others))
         words = (word for word, _ in self._entries)
-        return Lexicon(zip(words, others), self._probs)
+        return Lexicon._of(list(zip(words, others)), self._probs)
 
     @property
     def probs(self) -> tuple[float, ...] | None:
@@ -157,7 +164,7 @@ class Lexicon:
     @property
     def words(self) -> list[str]:
         """Each word once, in the order of the first entries."""
-        return list(self._numbers)
+        return list(dict.fromkeys(word for word, _ in self._entries))
 
     @cached_property
     def tokens(self) -> list[str]:
@@ -209,4 +216,10 @@ class Lexicon:
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        return f"Lexicon({len(self)} entries, {len(self._numbers)} words)"
+        return f"Lexicon({len(self)} entries, {len(self.words)} words)"
+
+
+def _check_symbols(symbols: Iterable[object]) -> None:
+    for symbol in set(symbols):
+        if not isinstance(symbol, str) or _BLANK.search(symbol):
+            raise FsaValueError(f"entries: {symbol!r} must be a string without blanks.")

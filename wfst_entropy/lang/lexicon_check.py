@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Container
 from dataclasses import dataclass, field
 from pathlib import Path
+from sys import intern
 
 from wfst_entropy.fsa import SymbolTable
 from wfst_entropy.inspection import Severity
@@ -159,7 +160,8 @@ def _parse(examined: Examined, lines: list[str]) -> None:
                 examined.probs.pop()
             examined.tell(number, fields[0], "has no tokens", "write them, or delete the line")
             continue
-        examined.entries.append((fields[0], tuple(fields[first:])))
+        # One object for each token: less memory, and comparisons that are quicker.
+        examined.entries.append((fields[0], tuple(map(intern, fields[first:]))))
         examined.lines.append(number)
     if empty and not any(finding.line in empty[:1] for finding in examined.findings):
         what = f"is empty, as are {len(empty)} lines" if len(empty) > 1 else "is empty"

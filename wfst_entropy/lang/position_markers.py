@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from wfst_entropy.lang.symbols import is_disambiguation
@@ -71,5 +72,6 @@ def is_position_dependent(entries: Iterable[tuple[str, Sequence[str]]]) -> bool:
     >>> is_position_dependent([("A", ["AH_S"]), ("!SIL", ["SIL"]), ("I", ["AY_S"])])
     True
     """
-    kinds = {token for _, tokens in entries for token in tokens if not is_disambiguation(token)}
-    return 2 * sum(marker(token) != "" for token in kinds) > len(kinds)
+    kinds = set(chain.from_iterable(tokens for _, tokens in entries))
+    spoken = [token for token in kinds if not is_disambiguation(token)]
+    return 2 * sum(marker(token) != "" for token in spoken) > len(spoken)

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from wfst_entropy.fsa import Fsa, save_k2
 from wfst_entropy.fsa.errors import FsaFormatError
-from wfst_entropy.lang import LangDir
+from wfst_entropy.inspection import Severity
+from wfst_entropy.lang import LangDir, check_lang_dir, prepare_lang_dir
 
 
 @pytest.fixture
@@ -68,3 +70,19 @@ def test_text_in_another_encoding_is_named(folder: Path) -> None:
     (folder / "lexicon.txt").write_bytes(b"\xff\xfeA B\n")
     with pytest.raises(FsaFormatError, match=r"lexicon.txt: line 1: is UTF-16"):
         _ = LangDir(folder).lexicon
+
+
+def test_a_folder_of_icefall_with_phones_is_read(tmp_path: Path) -> None:
+    (tmp_path / "tokens.txt").write_text("<eps> 0\nAH 1\nSIL 2\n#0 3\n#1 4\n")
+    (tmp_path / "words.txt").write_text("<eps> 0\n!SIL 1\nA 2\n#0 3\n<s> 4\n</s> 5\n")
+    (tmp_path / "lexicon.txt").write_text("!SIL SIL\nA AH\n")
+    lang = LangDir(tmp_path)
+    loop = Fsa.from_str("0 0 1 2 0\n0 0 2 1 0\n0 1 -1 -1 0\n1", acceptor=False)
+    save_k2(loop, tmp_path / "L.pt")
+    assert (lang.token_type, lang.vocab_size, lang.word_disambig_id) == ("phone", 3, 3)
+    assert lang.texts_to_token_ids(["A"]) == [[1]]
+    assert lang.L.to_str() == loop.to_str()
+    assert {f.severity for f in check_lang_dir(tmp_path)} == {Severity.WARNING}
+    again = prepare_lang_dir(tmp_path)
+    assert again.tokens.symbols == ["<eps>", "AH", "SIL", "#0"]
+    assert check_lang_dir(tmp_path) == []

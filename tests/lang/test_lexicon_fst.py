@@ -101,6 +101,20 @@ def test_with_disambiguation_symbols_tokens_determine_the_words(
     determinize(graph, max_states=2000)
 
 
+@settings(max_examples=10)
+@given(lexicons())
+def test_with_a_language_model_it_can_be_determinised(lexicon: Lexicon) -> None:
+    marked, _ = add_disambig_symbols(lexicon)
+    graph = lexicon_to_fst(marked, TOKENS, WORDS, self_loop=True)
+    # x, y and z after each other; from state 1, which has seen x, back-off (#0 is word 4) to 2
+    grammar = Fsa.from_str(
+        "0 1 1 -1\n0 2 4 -2\n1 1 2 -1\n1 2 4 -0.5\n2 1 1 -1\n2 2 2 -2\n2 2 3 -1\n2 3 -1 0\n3"
+    )
+    composed = compose(graph, arc_sort(grammar))
+    determinized = determinize(composed, max_states=5000)
+    assert determinized.properties.deterministic
+
+
 @given(lexicons())
 def test_no_pronunciation_begins_another(lexicon: Lexicon) -> None:
     marked, number = add_disambig_symbols(lexicon)

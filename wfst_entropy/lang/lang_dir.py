@@ -11,7 +11,13 @@ from wfst_entropy.fsa import Fsa, SymbolTable, load_fsa
 from wfst_entropy.fsa.errors import FsaFormatError, SymbolNotFoundError
 from wfst_entropy.lang.lang_finding import shown
 from wfst_entropy.lang.lexicon import Lexicon
-from wfst_entropy.lang.symbols import BACKOFF, BLANK, EPSILON, UNKNOWN_WORD, is_disambiguation
+from wfst_entropy.lang.symbols import (
+    BACKOFF,
+    EPSILON,
+    UNKNOWN_WORD,
+    ZERO_TOKENS,
+    is_disambiguation,
+)
 
 _REMAKE = "delete {folder} and run prepare.sh --stage 5 --stop-stage 5"
 _MAKERS = {
@@ -241,10 +247,12 @@ class LangDir:
 def read_tokens(path: Path) -> SymbolTable:
     """Reads `tokens.txt`: `<blk>` is 0, ids have no gaps, disambiguation symbols come last.
 
+    Token 0 may also be called `<eps>` or `<blank>`.
+
     Raises:
       FsaFormatError: it is otherwise, or a line is wrong.
     """
-    table = _read_table(path, BLANK)
+    table = _read_table(path, *ZERO_TOKENS)
     symbols = table.symbols
     if table.ids != list(range(len(table))):
         missing = next(i for i in range(len(table)) if i not in table)
@@ -261,8 +269,9 @@ def read_tokens(path: Path) -> SymbolTable:
     return table
 
 
-def _read_table(path: Path, zero: str) -> SymbolTable:
+def _read_table(path: Path, *zero: str) -> SymbolTable:
+    """Reads a table in which one of some symbols must be 0."""
     table = SymbolTable.from_file(path)
-    if table.get(zero) != 0:
-        raise FsaFormatError(f"{path}: {zero} must have id 0, it has {table.get(zero)}")
+    if table.get(0) not in zero:
+        raise FsaFormatError(f"{path}: {zero[0]} must have id 0, it has {table.get(zero[0])}")
     return table

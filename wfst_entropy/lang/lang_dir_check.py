@@ -227,7 +227,7 @@ class _Checker:
 
     def _load(self, file: Path) -> Fsa | None:
         if not file.is_file():
-            self.tell(file, "no such file")
+            self._tell_stale(file, "no such file")
             return None
         try:
             graph = load_fsa(file)

@@ -16,7 +16,13 @@ from wfst_entropy.lang.disambig import add_disambig_symbols
 from wfst_entropy.lang.lang_dir import LangDir
 from wfst_entropy.lang.lexicon import Lexicon
 from wfst_entropy.lang.lexicon_fst import lexicon_to_fst
-from wfst_entropy.lang.symbols import BLANK, EPSILON, UNKNOWN_WORD, is_disambiguation
+from wfst_entropy.lang.symbols import (
+    BLANK,
+    EPSILON,
+    UNKNOWN_WORD,
+    ZERO_TOKENS,
+    is_disambiguation,
+)
 
 _logger = logging.getLogger(__name__)
 
@@ -98,7 +104,7 @@ def _token_table(
     if tokens is None:
         used = {*lexicon.tokens, *([] if silence is None else [silence.token])}
         tokens = [BLANK, *sorted(used)]
-    if not tokens or tokens[0] != BLANK:
+    if not tokens or tokens[0] not in ZERO_TOKENS:
         raise FsaValueError(f"tokens: must begin with {BLANK}, got {list(tokens[:3])}.")
     if any(is_disambiguation(token) for token in tokens):
         raise FsaValueError("tokens: must not have disambiguation symbols, they are added.")

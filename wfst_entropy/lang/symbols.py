@@ -4,6 +4,8 @@ from __future__ import annotations
 
 BLANK = "<blk>"
 EPSILON = "<eps>"
+# What token 0 may be called; with phones, icefall calls it as words do.
+ZERO_TOKENS = (BLANK, EPSILON, "<blank>")
 UNKNOWN_TOKEN = "<unk>"
 UNKNOWN_WORD = "<UNK>"
 # Lets the back-off arcs of a language model through the lexicon.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 
+import pytest
 import torch
 
 from wfst_entropy import (
@@ -21,6 +22,15 @@ from wfst_entropy.fsa import RaggedTensor
 # Word 1 has two pronunciations, words 2 and 4 are homophones, word 3 has a doubled token.
 LEXICON = {1: [(1, 2), (2, 1)], 2: [(2,)], 3: [(3, 3)], 4: [(2,)]}
 NUM_TOKENS = 4
+
+# Few seeds in every run, and many among the slow tests.
+SEEDS = pytest.mark.parametrize(
+    "seeds",
+    [
+        pytest.param(range(4), id="four"),
+        pytest.param(range(4, 200), id="many", marks=pytest.mark.slow),
+    ],
+)
 
 
 def all_paths(fsa):

@@ -54,6 +54,7 @@ nb::tuple result(FsaVecBuilder&& builder, std::vector<Extras>&&... extras) {
 void bind_arc_sort(nb::module_& m);
 void bind_closure(nb::module_& m);
 void bind_concat(nb::module_& m);
+void bind_confusion_network(nb::module_& m);
 void bind_connect(nb::module_& m);
 void bind_ctc_compose(nb::module_& m);
 void bind_difference(nb::module_& m);
@@ -63,6 +64,7 @@ void bind_intersect_dense_lattice(nb::module_& m);
 void bind_epsilon_self_loops(nb::module_& m);
 void bind_expand_arcs(nb::module_& m);
 void bind_phi_compose(nb::module_& m);
+void bind_lattice_oracle(nb::module_& m);
 void bind_replace(nb::module_& m);
 void bind_reverse(nb::module_& m);
 void bind_top_sort(nb::module_& m);

@@ -25,6 +25,7 @@ void bind_surgery(nb::module_& m) {
   bind_arc_sort(m);
   bind_closure(m);
   bind_concat(m);
+  bind_confusion_network(m);
   bind_connect(m);
   bind_ctc_compose(m);
   bind_difference(m);
@@ -34,6 +35,7 @@ void bind_surgery(nb::module_& m) {
   bind_epsilon_self_loops(m);
   bind_expand_arcs(m);
   bind_phi_compose(m);
+  bind_lattice_oracle(m);
   bind_replace(m);
   bind_reverse(m);
   bind_top_sort(m);

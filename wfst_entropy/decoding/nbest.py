@@ -5,13 +5,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from wfst_entropy.algorithms import get_tot_scores, n_shortest_paths, random_paths, shortest_path
+from wfst_entropy.algorithms import (
+    get_tot_scores,
+    n_shortest_paths,
+    prune,
+    random_paths,
+    shortest_path,
+)
 from wfst_entropy.algorithms._pairing import Pairing
-from wfst_entropy.algorithms.expand_ragged_attributes import expand_ragged_attributes
 from wfst_entropy.algorithms.phi_compose import compose_pairs
 from wfst_entropy.decoding.errors import DecodingError
 from wfst_entropy.decoding.lattice_scores import lm_scores_of
 from wfst_entropy.decoding.one_best import words_of_paths
+from wfst_entropy.decoding.word_arcs import word_arcs
 from wfst_entropy.fsa import Fsa, RaggedShape, RaggedTensor
 from wfst_entropy.fsa.errors import FsaValueError
 from wfst_entropy.topologies import linear_fsa
@@ -78,7 +84,7 @@ class Nbest:
         vector = _vector(lattice)
         flat = vector.detach().with_scores(vector.scores.detach() * nbest_scale)
         paths = random_paths(flat, num_paths, generator=generator)
-        drawn = cls(_linear(vector, paths.remove_axis(0)), paths.shape.remove_axis(2))
+        drawn = cls(linear_paths(vector, paths.remove_axis(0)), paths.shape.remove_axis(2))
         return drawn._choose(drawn._best_of_each_sequence())
 
     @classmethod
@@ -93,12 +99,14 @@ class Nbest:
           DecodingError, FsaError: as `from_lattice` and `n_shortest_paths`.
         """
         vector = _vector(lattice)
-        words, arc_map = _word_acceptor(vector)
-        found = n_shortest_paths(words, n, unique=True)
-        arcs = RaggedTensor(found.shape, arc_map[found.values])
+        single = word_arcs(vector)
+        acceptor = single.acceptor()
+        lists = [_best_strings(acceptor, i, n) for i in range(len(acceptor))]
+        found = RaggedTensor.cat(lists) if lists else n_shortest_paths(acceptor, n)
+        arcs = RaggedTensor(found.shape, single.arc_map[found.values])
         # the rest of the chains that ragged words were
         kept = arcs.remove_axis(0).remove_values_eq(-1)
-        return cls(_linear(vector, kept), found.shape.remove_axis(2))
+        return cls(linear_paths(vector, kept), found.shape.remove_axis(2))
 
     def words(self) -> RaggedTensor:
         """The words of each path, int32 `[path][word]`."""
@@ -210,40 +218,42 @@ class Nbest:
         return compose_pairs(vector, sequences, pairing, phi_label=0)[0]
 
 
+def _best_strings(acceptor: Fsa, utterance: int, n: int) -> RaggedTensor:
+    """`n_shortest_paths(acceptor, n, unique=True)` of one FSA, `[1][path][arc]`.
+
+    All paths as good as the best less a beam lie in what pruning to it leaves.  So if `n` strings
+    that good are found there, they are the best ones; in large lattices that is far less work.
+    """
+    whole = acceptor[[utterance]]
+    first_arc = int(acceptor.shape.row_splits(2)[acceptor.shape.row_splits(1)[utterance]])
+    for beam in (1.0, 2.0, 4.0, 8.0):
+        pruned, arc_map = prune(whole, beam, ret_arc_map=True)
+        if 2 * pruned.num_arcs > whole.num_arcs:
+            break
+        found = n_shortest_paths(pruned, n, unique=True)
+        scores = RaggedTensor(found.shape.remove_axis(0), pruned.scores[found.values]).sum()
+        if len(scores) == n and bool(scores[-1] >= scores[0] - beam):
+            return RaggedTensor(found.shape, first_arc + arc_map[found.values])
+    found = n_shortest_paths(whole, n, unique=True)
+    return RaggedTensor(found.shape, first_arc + found.values)
+
+
 def _vector(lattice: Fsa) -> Fsa:
     return lattice if lattice.num_axes == 3 else Fsa.from_fsas([lattice])
 
 
-def _linear(lattice: Fsa, paths: RaggedTensor) -> Fsa:
-    """The FSA of each path, given as arcs of the lattice, `[path][arc]`; with their attributes."""
+def linear_paths(lattice: Fsa, paths: RaggedTensor) -> Fsa:
+    """The FSA of each path, given as arcs of the lattice, `[path][arc]`; with their attributes.
+
+    No arcs are no path, and become the empty FSA.
+    """
     arcs = paths.values
     lengths = paths.shape.row_splits(1).diff()
     src = torch.arange(arcs.numel(), device=arcs.device)
     src = src - paths.shape.row_splits(1)[paths.shape.row_ids(1)]
     table = torch.stack([src, src + 1, lattice.labels[arcs]], dim=1).to(torch.int32)
-    states = lengths + 1
+    states = torch.where(lengths > 0, lengths + 1, 0)
     degrees = torch.ones(int(states.sum()), dtype=torch.int64, device=arcs.device)
-    degrees[states.cumsum(0) - 1] = 0
+    degrees[states.cumsum(0)[lengths > 0] - 1] = 0
     shape = RaggedShape.from_sizes(states, degrees)
     return lattice._like(shape, table, lattice.scores[arcs], lattice.select_attributes(arcs))
-
-
-def _word_acceptor(lattice: Fsa) -> tuple[Fsa, Tensor]:
-    """The lattice with words as labels, one on each arc; and the arc that each arc begins, or -1.
-
-    Raises:
-      DecodingError: there are no words.
-    """
-    plain, arc_map = lattice.detach(), None
-    words = plain.attributes.get("aux_labels")
-    if isinstance(words, RaggedTensor):
-        plain, arc_map = expand_ragged_attributes(plain, True, ["aux_labels"])
-        words = plain.attributes["aux_labels"]
-    if not isinstance(words, Tensor) or words.is_floating_point():
-        raise DecodingError("lattice: needs words on its arcs, the integer attribute aux_labels.")
-    if arc_map is None:
-        arc_map = torch.arange(plain.num_arcs, device=plain.device)
-    is_final = plain.labels == -1
-    labels = torch.where(is_final, -1, words.to(torch.int32).clamp(min=0))
-    arcs = torch.cat([plain.arcs[:, :2], labels[:, None]], dim=1)
-    return plain._like(plain.shape, arcs, plain.scores, {}), arc_map

@@ -22,7 +22,7 @@ from wfst_entropy.lang.symbols import (
 _REMAKE = "delete {folder} and run prepare.sh --stage 5 --stop-stage 5"
 _MAKERS = {
     "L": "wfst-entropy lang prepare {folder}",
-    "G": "wfst-entropy lm and graph verbs, see docs/lexicons.md",
+    "G": "wfst-entropy lm to-g LM.arpa {folder}/words.txt {folder}/{name}",
     "LG": "wfst-entropy graph lg {folder}",
     "HLG": "wfst-entropy graph hlg {folder}",
 }
@@ -239,7 +239,7 @@ class LangDir:
     def _file(self, name: str, maker: str = _REMAKE) -> Path:
         path = self.path / name
         if not path.is_file():
-            how = maker.format(folder=self.path)
+            how = maker.format(folder=self.path, name=name)
             raise FsaFormatError(f"{path}: no such file; to make it: {how}")
         return path
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pickle
 import resource
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from wfst_entropy.asr.data.errors import DataError
 from wfst_entropy.asr.data.prepare_lang import prepare_lang
 from wfst_entropy.asr.data.tokenizer import BpeTokenizer, CharTokenizer, Tokenizer, load_tokenizer
 from wfst_entropy.fsa.errors import FileWriteError
-from wfst_entropy.lang import LangDir
+from wfst_entropy.lang import LangDir, LangSources, check_lang_dir, prepare_lang_dir
 
 TEXTS = ["THE DAY CAME", "AND IT WAS SO", "HE WENT UP TO THE CITY", "THE KING'S WAY"]
 WORDS = sorted({word for text in TEXTS for word in text.split()})
@@ -108,6 +109,24 @@ def test_no_text_is_refused(tmp_path: Path) -> None:
 def test_reserved_words_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="<UNK> cannot be a word"):
         prepare_lang(["THE <UNK>"], tmp_path / "lang")
+
+
+def test_graphs_are_added_to_the_folder_and_models_stay_good(
+    lang_dir: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(lang_dir, tmp_path / lang_dir.name))
+    before = {path.name: path.read_text() for path in folder.glob("*.txt")}
+    symbols = load_tokenizer(folder).symbols
+    (tmp_path / "words").write_text("HEAT\n")
+    lang = prepare_lang_dir(folder)
+    assert (folder / "tokens.txt").read_text().startswith(before.pop("tokens.txt") + "#0 ")
+    assert {name: (folder / name).read_text() for name in before} == before
+    more = prepare_lang_dir(folder, LangSources(words=(tmp_path / "words",)))
+    assert set(more.lexicon.words) == {*lang.lexicon.words, "HEAT"}
+    tokenizer = load_tokenizer(folder)
+    assert tokenizer.symbols == symbols
+    assert more.texts_to_token_ids(["THE HEAT"]) == [tokenizer.encode("THE HEAT")]
+    assert check_lang_dir(folder) == []
 
 
 def test_a_folder_that_exists_is_kept(lang_dir: Path) -> None:

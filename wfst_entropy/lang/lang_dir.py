@@ -52,8 +52,8 @@ class LangDir:
       >>> lang = LangDir(folder)
       >>> lang.vocab_size, lang.token_type, lang.lexicon.pronunciations("AB")
       (4, 'char', [('▁', 'A', 'B')])
-      >>> lang.texts_to_token_ids(["AB AB"])
-      [[1, 2, 3, 1, 2, 3]]
+      >>> lang.texts_to_token_ids(["AB AB"]), lang.pronunciation_ids
+      ([[1, 2, 3, 1, 2, 3]], {1: [(1, 2, 3)]})
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -201,6 +201,15 @@ class LangDir:
         listed = list(texts)
         self._refuse(self.oov_words(listed), "the lexicon")
         return [[i for word in text.split() for i in self._spelling[word]] for text in listed]
+
+    @cached_property
+    def pronunciation_ids(self) -> dict[int, list[tuple[int, ...]]]:
+        """For each word of the lexicon, by its id, its pronunciations in ids of tokens."""
+        found: dict[int, list[tuple[int, ...]]] = {}
+        for word, tokens in self.lexicon:
+            ids = tuple(self.tokens[token] for token in tokens)
+            found.setdefault(self.words[word], []).append(ids)
+        return found
 
     def __repr__(self) -> str:
         return f"LangDir({str(self.path)!r})"

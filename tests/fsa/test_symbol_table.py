@@ -78,6 +78,12 @@ def test_errors_carry_file_and_line(tmp_path, text, message):
         SymbolTable.from_file(path)
 
 
+def test_a_long_line_is_shortened():
+    with pytest.raises(FsaFormatError, match=r"line 1: 'xxx.*needed 'symbol id'") as error:
+        SymbolTable.from_str("x" * 10_000_000)
+    assert len(str(error.value)) < 300
+
+
 def test_not_utf8(tmp_path):
     path = tmp_path / "t.txt"
     path.write_bytes(b"\xff 0\n")

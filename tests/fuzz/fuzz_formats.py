@@ -27,6 +27,8 @@ from wfst_entropy.fsa import (
     to_k2_dict,
     to_openfst_bytes,
 )
+from wfst_entropy.inspection import Severity
+from wfst_entropy.lang import Lexicon, add_disambig_symbols, check_lexicon, lexicon_to_fst
 
 # Text: half of the time anything over an alphabet of what parsers look at, else good text with
 # characters changed, doubled or lost.
@@ -193,6 +195,30 @@ def read_k2_file(data: st.DataObject) -> None:
             return
 
 
+def read_lexicon(data: st.DataObject) -> None:
+    """A lexicon that is read strictly has no errors by the check, and makes a graph."""
+    field = st.text("abéß你#_1.\u00a0", min_size=1, max_size=3)
+    rows = data.draw(st.lists(st.lists(field, min_size=2, max_size=5), max_size=5))
+    content = "".join(" ".join(row) + "\n" for row in rows).encode()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / data.draw(st.sampled_from(["lexicon.txt", "lexiconp.txt"]))
+        path.write_bytes(damaged_bytes(data, content))
+        findings = check_lexicon(path, silence="a")
+        try:
+            lexicon = Lexicon.from_file(path)
+        except FsaError:
+            assert any(finding.severity == Severity.ERROR for finding in findings)
+            return
+        assert all(finding.severity < Severity.ERROR for finding in findings)
+        lexicon.to_file(path)
+        assert Lexicon.from_file(path) == lexicon
+    marked, number = add_disambig_symbols(lexicon)
+    symbols = ["<blk>", *lexicon.tokens, *(f"#{k}" for k in range(number + 1))]
+    tokens = SymbolTable((symbol, i) for i, symbol in enumerate(symbols))
+    words = SymbolTable((word, i) for i, word in enumerate(["<eps>", *lexicon.words, "#0"]))
+    examine(lexicon_to_fst(marked, tokens, words, self_loop=True))
+
+
 READERS: dict[str, Callable[[Any], None]] = {
     "text of graphs": parse_fsa,
     "text of symbol tables": parse_symbols,
@@ -202,4 +228,5 @@ READERS: dict[str, Callable[[Any], None]] = {
     "Fsa.from_dict": restore_fsa,
     "from_k2_dict": read_k2_dict,
     "load_k2": read_k2_file,
+    "lexicons": read_lexicon,
 }

@@ -136,7 +136,7 @@ symbol = st.text(st.sampled_from("aA1.'é你▁#_<>\u200d\U0001f600"), min_size=
 )
 
 
-@settings(max_examples=10)
+@settings(max_examples=5)
 @given(
     st.lists(
         st.tuples(symbol, st.lists(symbol, min_size=1, max_size=3), st.floats(1e-300, 1)),

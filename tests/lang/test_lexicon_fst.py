@@ -82,7 +82,7 @@ def test_it_reads_the_pronunciations_of_all_word_sequences(
     assert_same_weights(got, spoken(lexicon, q, loop), 1e-5)
 
 
-@settings(max_examples=10)
+@settings(max_examples=5)
 @given(lexicons(), st.booleans())
 def test_with_disambiguation_symbols_tokens_determine_the_words(
     lexicon: Lexicon, silence: bool
@@ -101,7 +101,7 @@ def test_with_disambiguation_symbols_tokens_determine_the_words(
     determinize(graph, max_states=2000)
 
 
-@settings(max_examples=10)
+@settings(max_examples=5)
 @given(lexicons())
 def test_with_a_language_model_it_can_be_determinised(lexicon: Lexicon) -> None:
     marked, _ = add_disambig_symbols(lexicon)
@@ -115,6 +115,7 @@ def test_with_a_language_model_it_can_be_determinised(lexicon: Lexicon) -> None:
     assert determinized.properties.deterministic
 
 
+@settings(max_examples=20)
 @given(lexicons())
 def test_no_pronunciation_begins_another(lexicon: Lexicon) -> None:
     marked, number = add_disambig_symbols(lexicon)

@@ -154,7 +154,7 @@ def test_segmentations_are_all_ways_to_write_a_word(bpe_model: Path) -> None:
     assert bpe_lexicon(["LIGHT"], bpe_model, num_segmentations=3)[:] == many[:3]
 
 
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(st.text("AB", min_size=1, max_size=6), st.sets(st.text("AB", min_size=1, max_size=3)))
 def test_segmentations_by_enumeration(text: str, pieces: set[str]) -> None:
     ways = []

@@ -14,6 +14,7 @@ from wfst_entropy.fsa.errors import FsaFormatError, FsaTypeError, FsaValueError,
 # Only these separate fields: str.split() would also split at the wide and unusual spaces that
 # occur inside symbols of some languages.
 _SEPARATOR = re.compile(r"[ \t]+")
+_SHOWN = 100  # characters of a line in a message
 
 
 class SymbolTable:
@@ -62,7 +63,8 @@ class SymbolTable:
             fields = _SEPARATOR.split(line.strip(" \t\r"))
             if fields == [""]:
                 continue
-            where = f"{source}: line {number}: {line.strip()!r}"
+            shown = line.strip() if len(line) <= _SHOWN else line[:_SHOWN].strip() + "..."
+            where = f"{source}: line {number}: {shown!r}"
             if len(fields) != 2:
                 raise FsaFormatError(f"{where}: needed 'symbol id', got {len(fields)} fields.")
             symbol, digits = fields
@@ -71,8 +73,9 @@ class SymbolTable:
             for key in (symbol, int(digits)):
                 if key in line_of:
                     what = "symbol" if isinstance(key, str) else "id"
+                    name = key[:_SHOWN] if isinstance(key, str) else key
                     raise FsaFormatError(
-                        f"{where}: {what} {key!r} is already on line {line_of[key]}."
+                        f"{where}: {what} {name!r} is already on line {line_of[key]}."
                     )
                 line_of[key] = number
             table.add(symbol, int(digits))

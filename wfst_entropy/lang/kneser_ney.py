@@ -170,7 +170,7 @@ def _discounts(adjusted: Ids, order: int, fallback: Fallback | None) -> Floats:
     """The discounts of the counts 0, 1, 2 and more."""
     n1, n2, n3, n4 = (int((adjusted == c).sum()) for c in (1, 2, 3, 4))
     told = f"{n1}, {n2}, {n3} and {n4} {order}-grams have the (adjusted) count 1, 2, 3 and 4"
-    if n1 and n2 and n3:
+    if n1 and n2 and n3 and n4:
         y = n1 / (n1 + 2 * n2)
         values = (1 - 2 * y * n2 / n1, 2 - 3 * y * n3 / n2, 3 - 4 * y * n4 / n3)
         if min(values) >= 0:

@@ -111,6 +111,10 @@ def test_errors():
         phi_compose(words, model, phi_label=5)
     with pytest.raises(FsaValueError, match="backoff must be 'failure' or 'epsilon', got 'phi'"):
         phi_compose(words, model, backoff="phi")
+    with pytest.raises(FsaValueError, match=r"from 0 to 2\*\*31 - 1, got -1"):
+        phi_compose(words, model, phi_label=-1)
+    with pytest.raises(FsaValueError, match="a_fsa has the word 7, which is phi_label"):
+        phi_compose(words, model, phi_label=7)
     two = Fsa.from_str("0 1 5 0 0\n0 1 6 0 0\n1 2 -1 -1 0\n2")
     with pytest.raises(FsaValueError, match=r"labels \[5, 6\].*Pass phi_label"):
         phi_compose(words, two)

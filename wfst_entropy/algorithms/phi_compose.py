@@ -87,7 +87,7 @@ def phi_compose(
     Raises:
       FsaTypeError: an operand is no Fsa.
       FsaValueError: vectors of different lengths, or on different devices; another `backoff`; no
-        `phi_label`, and `aux_labels` of 0 on arcs of several labels.
+        `phi_label`, and `aux_labels` of 0 on arcs of several labels; or `a_fsa` has it as a word.
       CyclicFsaError: the back-off arcs form a cycle.
       FsaRuntimeError: the result outgrows a limit.
 
@@ -113,6 +113,12 @@ def phi_compose(
         )
     if phi_label is None:
         phi_label = phi_label_of(b_fsa)
+    elif (
+        isinstance(phi_label, bool) or not isinstance(phi_label, int) or not 0 <= phi_label < 2**31
+    ):
+        raise FsaValueError(
+            f"phi_compose: phi_label must be a label from 0 to 2**31 - 1, got {phi_label!r}."
+        )
     single = a_fsa.num_axes == b_fsa.num_axes == 2
     composed, a_map, b_map = compose_pairs(
         a_fsa, b_fsa, pairing, phi_label, backoff, connect, max_states, max_arcs
@@ -134,6 +140,11 @@ def compose_pairs(
 ) -> tuple[Fsa, Tensor, RaggedTensor]:
     """`phi_compose` of the FSAs that `pairing` names: a vector with one FSA for each pair."""
     words = tokens_of_arcs(a_fsa, "aux_labels" if "aux_labels" in a_fsa.attributes else "labels")
+    if bool((words.values == phi_label).any()):
+        raise FsaValueError(
+            f"phi_compose: a_fsa has the word {phi_label}, which is phi_label, the label of arcs "
+            "that back off."
+        )
     model, sorted_map = b_fsa, None
     if not b_fsa.properties.arc_sorted:
         model, sorted_map = arc_sort(b_fsa, ret_arc_map=True)

@@ -231,7 +231,7 @@ def _check_twice(examined: Examined) -> None:
         earlier = seen.setdefault(entry, line)
         if earlier != line:
             what = f"this pronunciation is already on line {earlier}"
-            remedy = "delete one; all doublets that follow each other: uniq"
+            remedy = f"delete one; all that are alike: sort -u {examined.file} > NEW"
             examined.tell(line, entry[0], what, remedy)
 
 

@@ -20,29 +20,52 @@ class Joiner {
     ++entering_[0];  // a path begins there: it never goes away
   }
 
+  // Calls emit(label, arcs, to) for every run that leaves a state, `arcs` being a vector.
   template <class Emit>
   void leave(int32_t state, Emit emit) {
-    pending_.clear();
-    for (int64_t a = fsa_.splits[state + 1]; a-- > fsa_.splits[state];) pending_.push_back(with({}, a));
-    while (!pending_.empty()) {
+    for (int64_t a = fsa_.splits[state]; a < fsa_.splits[state + 1]; ++a) {
       progress_.step();
-      Run run = std::move(pending_.back());
-      pending_.pop_back();
-      const int32_t to = fsa_.arcs[run.arcs.back()].dst;
-      const int64_t begin = fsa_.splits[to], end = fsa_.splits[to + 1];
-      // One arc only goes on from here, or no other run comes here: then there are not more arcs without this state.
-      const bool only_run = run.alone && entering_[to] == 1;
-      if (begin == end || !(end - begin == 1 || only_run) || !joins_all(run, begin, end)) {
-        emit(run, to);
-        continue;
+      first_.arcs.clear();
+      first_ = with({0, 0, true, std::move(first_.arcs)}, a);
+      if (stops(first_)) {
+        emit(first_.label, first_.arcs, end_of(first_));
+      } else {
+        pending_.push_back(first_);
+        follow(emit);
       }
-      run.alone = only_run;
-      for (int64_t a = end - 1; a > begin; --a) pending_.push_back(with(run, a));
-      pending_.push_back(with(std::move(run), begin));  // a long chain is not copied again and again
     }
   }
 
  private:
+  int32_t end_of(const Run& run) const { return fsa_.arcs[run.arcs.back()].dst; }
+
+  // Whether the arc behind a run must stay an arc of its own.
+  bool stops(const Run& run) const {
+    const int32_t to = end_of(run);
+    const int64_t begin = fsa_.splits[to], end = fsa_.splits[to + 1];
+    // One arc only goes on from here, or no other run comes here: then there are not more arcs without this state.
+    const bool is_free = end - begin == 1 || (run.alone && entering_[to] == 1);
+    return begin == end || !is_free || !joins_all(run, begin, end);
+  }
+
+  template <class Emit>
+  void follow(Emit& emit) {
+    while (!pending_.empty()) {
+      progress_.step();
+      Run run = std::move(pending_.back());
+      pending_.pop_back();
+      const int32_t to = end_of(run);
+      if (stops(run)) {
+        emit(run.label, run.arcs, to);
+        continue;
+      }
+      run.alone &= entering_[to] == 1;
+      const int64_t begin = fsa_.splits[to];
+      for (int64_t a = fsa_.splits[to + 1] - 1; a > begin; --a) pending_.push_back(with(run, a));
+      pending_.push_back(with(std::move(run), begin));  // a long chain is not copied again and again
+    }
+  }
+
   int32_t output(int64_t a) const {
     return outputs_ == nullptr ? 0 : std::max(outputs_[fsa_.arcs[a].number], 0);
   }
@@ -66,6 +89,7 @@ class Joiner {
   const int32_t* outputs_;
   Progress& progress_;
   std::vector<int64_t> entering_;
+  Run first_;
   std::vector<Run> pending_;
 };
 
@@ -82,15 +106,15 @@ void join(const TrimmedFsa& fsa, const int32_t* outputs, Output& out, Progress& 
   number[0] = 0;
   for (size_t i = 0; i < order.size(); ++i) {
     out.builder.begin_state();
-    joiner.leave(order[i], [&](const Run& run, int32_t to) {
+    joiner.leave(order[i], [&](int32_t label, const std::vector<int64_t>& arcs, int32_t to) {
       const bool ends = to == fsa.final_state();
       if (!ends && number[to] < 0) {
         number[to] = static_cast<int32_t>(order.size());
         order.push_back(to);
       }
-      out.builder.add_arc(ends ? FsaVecBuilder::kToFinal : number[to], run.label);
-      progress.hold(static_cast<int64_t>(run.arcs.size() * sizeof(int64_t)));
-      for (int64_t a : run.arcs) out.map_arcs.push_back(fsa.arcs[a].number);
+      out.builder.add_arc(ends ? FsaVecBuilder::kToFinal : number[to], label);
+      progress.hold(static_cast<int64_t>(arcs.size() * sizeof(int64_t)));
+      for (int64_t a : arcs) out.map_arcs.push_back(fsa.arcs[a].number);
       out.map_splits.push_back(static_cast<int64_t>(out.map_arcs.size()));
     });
   }

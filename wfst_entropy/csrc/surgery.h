@@ -74,6 +74,7 @@ void bind_shortest_path(nb::module_& m);
 void bind_n_shortest_paths(nb::module_& m);
 void bind_prune(nb::module_& m);
 void bind_minimize(nb::module_& m);
+void bind_openfst_states(nb::module_& m);
 void bind_disambiguate(nb::module_& m);
 void bind_remove_epsilon(nb::module_& m);
 void bind_remove_epsilon_local(nb::module_& m);

@@ -45,6 +45,7 @@ void bind_surgery(nb::module_& m) {
   bind_n_shortest_paths(m);
   bind_prune(m);
   bind_minimize(m);
+  bind_openfst_states(m);
   bind_disambiguate(m);
   bind_remove_epsilon(m);
   bind_remove_epsilon_local(m);

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+import wfst_entropy._native as _native
 from wfst_entropy.fsa.atomic_file import replacing
 from wfst_entropy.fsa.errors import FsaFormatError, FsaRuntimeError, FsaTypeError, FsaValueError
 from wfst_entropy.fsa.fsa import Fsa
@@ -233,28 +234,40 @@ class _Reader:
     def vector(self, start: int, num_states: int, weight: np.dtype[Any]) -> FstTable:
         body = memoryview(self.data)[self.position :]
         wide = weight.itemsize // 4
-        heads: list[int] = []
-        sizes: list[int] = []
+        sizes = self.state_sizes(body, num_states, wide)
+        # In units of four bytes: where each state begins, and the end of the last one.
+        begins = (wide + 2) * np.arange(sizes.size + 1) + (wide + 3) * np.append(0, sizes.cumsum())
+        heads, at = begins[:-1], int(begins[-1])
+        words = np.frombuffer(body[: 4 * at], dtype="<i4")
+        is_head = np.zeros(at, dtype=bool)
+        for place in range(wide + 2):
+            is_head[heads + place] = True
+        states = np.frombuffer(words[is_head].tobytes(), dtype=[("cost", weight), ("size", "<i8")])
+        arcs = np.frombuffer(words[~is_head].tobytes(), dtype=_arc_dtype(weight))
+        return _table(start, sizes, arcs, states["cost"])
+
+    def state_sizes(self, body: memoryview, num_states: int, wide: int) -> np.ndarray:
+        """The number of arcs of each state, int64, checked against the size of the file."""
+        if _native.is_available():
+            words = np.frombuffer(body[: len(body) // 4 * 4], dtype="<i4")
+            kernel = _native.kernel("openfst_state_sizes")
+            found = kernel(words.ctypes.data, words.size, num_states, wide)
+            if found is not None:
+                return np.asarray(found)
         at = 0  # in units of four bytes
+        sizes: list[int] = []
         # A file written to a pipe does not know its number of states, and says -1.
-        while len(heads) != num_states and (num_states >= 0 or 4 * at < len(body)):
+        while len(sizes) != num_states and (num_states >= 0 or 4 * at < len(body)):
             head, at = at, at + wide + 2
             if 4 * at > len(body):
-                raise self.error(f"the file ends before state {len(heads)} of {num_states}")
+                raise self.error(f"the file ends before state {len(sizes)} of {num_states}")
             size = struct.unpack_from("<q", body, 4 * (at - 2))[0]
             at += (wide + 3) * size
             if size < 0 or 4 * at > len(body):
                 self.position += 4 * head
-                raise self.error(f"state {len(heads)} has {size} arcs, which do not fit the file")
-            heads.append(head)
+                raise self.error(f"state {len(sizes)} has {size} arcs, which do not fit the file")
             sizes.append(size)
-        words = np.frombuffer(body[: 4 * at], dtype="<i4")
-        is_head = np.zeros(at, dtype=bool)
-        places = np.array(heads, dtype=np.int64)[:, None] + np.arange(wide + 2)
-        is_head[places.reshape(-1)] = True
-        states = np.frombuffer(words[is_head].tobytes(), dtype=[("cost", weight), ("size", "<i8")])
-        arcs = np.frombuffer(words[~is_head].tobytes(), dtype=_arc_dtype(weight))
-        return _table(start, np.array(sizes, dtype=np.int64), arcs, states["cost"])
+        return np.array(sizes, dtype=np.int64)
 
     def const(
         self, start: int, num_states: int, num_arcs: int, weight: np.dtype[Any], aligned: bool

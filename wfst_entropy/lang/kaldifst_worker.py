@@ -5,6 +5,7 @@ package. Results go to standard output, one JSON object per line.
 """
 
 import json
+import os
 import resource
 import sys
 import time
@@ -15,7 +16,7 @@ def _tell(**values):  # type: ignore[no-untyped-def]
 
 
 def main(path: str, max_states: int, max_bytes: int) -> None:
-    """Replaces the file by its determinised and minimised form, arcs sorted by input label."""
+    """Replaces the file by its determinised and minimised form."""
     import kaldifst
 
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
@@ -29,7 +30,6 @@ def main(path: str, max_states: int, max_bytes: int) -> None:
         _tell(step="determinise", states=fst.num_states, seconds=time.perf_counter() - start)
         start = time.perf_counter()
         kaldifst.minimize_encoded(fst)
-        kaldifst.arcsort(fst, "ilabel")
         _tell(step="minimise", states=fst.num_states, seconds=time.perf_counter() - start)
         if not fst.write(path):
             raise OSError(f"{path}: cannot be written")
@@ -38,6 +38,8 @@ def main(path: str, max_states: int, max_bytes: int) -> None:
         raise SystemExit(1) from None
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     _tell(step="done", peak_bytes=1024 * used)
+    # Giving back a million states one by one takes longer than the system needs for all.
+    os._exit(0)
 
 
 if __name__ == "__main__":

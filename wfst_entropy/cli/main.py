@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from wfst_entropy.cli import graph_convert, graph_inspection, graph_topologies, lang, lattice, lm
+from wfst_entropy.cli.decode import decode
 from wfst_entropy.cli.env import env
 from wfst_entropy.cli.graph_files import ENDINGS
 from wfst_entropy.cli.graph_operations import add_verbs
@@ -43,4 +44,5 @@ app.add_typer(graph)
 app.add_typer(lang.app)
 app.add_typer(lattice.app)
 app.add_typer(lm.app)
+app.command("decode", rich_help_panel="Decoding")(decode)
 app.command("frame-scores", rich_help_panel="Decoding")(graph_topologies.frame_scores)

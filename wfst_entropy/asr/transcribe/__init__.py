@@ -1,0 +1,1 @@
+"""Files to text: what `wfst-entropy decode` does with each of its inputs."""

@@ -1,0 +1,349 @@
+"""The ways from frame scores to a transcript, each with times, confidences and alternatives."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, Protocol
+
+from torch import Tensor
+
+from wfst_entropy.algorithms import get_tot_scores
+from wfst_entropy.asr.data.tokenizer import load_tokenizer
+from wfst_entropy.asr.options import OptionError
+from wfst_entropy.asr.transcribe.transcript import (
+    Alternative,
+    FoundWord,
+    Transcript,
+    entropy_of,
+    merge_alternatives,
+    vote,
+    words_of_hypothesis,
+)
+from wfst_entropy.decoding import (
+    DecodingGraph,
+    Nbest,
+    OnlineCtcPrefixBeamSearch,
+    best_path_results,
+    ctc_greedy_search,
+    intersect_dense_pruned,
+    rescore_with_whole_lattice,
+    scaled_lattice,
+)
+from wfst_entropy.decoding.ctc_prefix_beam_search import PrefixHypothesis
+from wfst_entropy.fsa import DenseFsaVec, Fsa, load_fsa
+from wfst_entropy.lang import (
+    ContextGraph,
+    LangDir,
+    bias_lattice,
+    context_graph_from_file,
+    spell_by_lexicon,
+    spell_by_words,
+)
+
+GREEDY, PREFIX, ONE_BEST = "ctc-greedy-search", "ctc-prefix-beam-search", "1best"
+WHOLE_LATTICE = "whole-lattice-rescoring"
+METHODS = (GREEDY, PREFIX, ONE_BEST, WHOLE_LATTICE)
+
+
+@dataclasses.dataclass
+class SearchSettings:
+    """What a search is told; names as in the recipe's `decode.py`.
+
+    Attributes:
+      lang_dir: the units, words and lexicon.
+      method: one of `METHODS`, or "" for the usual one: 1best with a graph, else greedy search.
+      graph: a decoding graph (HLG.pt, or LG.pt with a topology).
+      topology: what the graph lacks.
+      epsilon_label: of arcs that consume no frame; by default the vocabulary's size.
+      nbest: how many alternatives to list.
+      lm: an n-gram over tokens (prefix search), or over words (rescoring).
+
+    Raises:
+      OptionError: a method is unknown, or lacks what it needs, or is given what it cannot use.
+    """
+
+    lang_dir: Path
+    method: str = ""
+    graph: Path | None = None
+    topology: Literal["hlg", "standard", "modified"] = "hlg"
+    epsilon_label: int | None = None
+    nbest: int = 0
+    search_beam: float = 20.0
+    output_beam: float = 8.0
+    min_active_states: int = 30
+    max_active_states: int = 10000
+    hlg_scale: float = 1.0
+    beam_size: int = 16
+    lm: Path | None = None
+    ngram_lm_scale: float = 1.0
+    context_file: Path | None = None
+    context_score: float = 2.0
+
+    def __post_init__(self) -> None:
+        usual = ONE_BEST if self.graph is not None else GREEDY
+        self.method = self.method.replace("_", "-") or usual
+        if self.method not in METHODS:
+            raise OptionError(f"method: {self.method!r} is unknown; there are {', '.join(METHODS)}")
+        if self.uses_graph != (self.graph is not None):
+            need = "needs a graph: --graph HLG.pt" if self.uses_graph else "takes no --graph"
+            raise OptionError(f"method: {self.method} {need}")
+        if self.method == WHOLE_LATTICE and self.lm is None:
+            raise OptionError(f"lm: {WHOLE_LATTICE} needs a model over words: --lm G_4_gram.pt")
+        if self.method in (GREEDY, ONE_BEST) and self.lm is not None:
+            raise OptionError(f"lm: {self.method} takes none; there is {PREFIX}, {WHOLE_LATTICE}")
+        if self.method == GREEDY and (self.context_file is not None or self.nbest > 1):
+            raise OptionError(f"method: {GREEDY} takes no phrases and has no n-best list; {PREFIX}")
+
+    @property
+    def uses_graph(self) -> bool:
+        """Whether the method searches a decoding graph."""
+        return self.method in (ONE_BEST, WHOLE_LATTICE)
+
+
+class FileSearch(Protocol):
+    """A way from frame scores to a transcript."""
+
+    def search(self, name: str, log_probs: Tensor) -> Transcript:
+        """The transcript of one utterance, times in frames.
+
+        Args:
+          name: of the utterance.
+          log_probs: `(T, C)` float32, nats.
+
+        Raises:
+          FsaError: the scores cannot be searched.
+        """
+        ...
+
+
+def make_search(settings: SearchSettings) -> FileSearch:
+    """The search of a method, with its graph and models read.
+
+    Raises:
+      FsaError: a file is missing or damaged; OptionError: settings do not fit.
+    """
+    lang = LangDir(settings.lang_dir)
+    if settings.method == GREEDY:
+        return GreedyFileSearch(Units(lang))
+    if settings.method == PREFIX:
+        return PrefixFileSearch(Units(lang), settings)
+    return GraphFileSearch(lang, settings)
+
+
+class Units:
+    """The tokens of a lang directory, as they spell words.
+
+    Args:
+      lang: the lang directory; phones are words of their own.
+    """
+
+    def __init__(self, lang: LangDir) -> None:
+        self.lang = lang
+
+    @cached_property
+    def symbols(self) -> list[str]:
+        """By id, without disambiguation symbols."""
+        return self.lang.tokens.symbols[: self.lang.vocab_size]
+
+    @cached_property
+    def is_phone(self) -> bool:
+        """Whether tokens do not spell words."""
+        return self.lang.token_type == "phone"
+
+    def check(self, log_probs: Tensor) -> None:
+        """Refuses scores of another vocabulary.
+
+        Raises:
+          OptionError: with both sizes.
+        """
+        if log_probs.shape[1] != len(self.symbols):
+            raise OptionError(
+                f"the scores have {log_probs.shape[1]} symbols, but {self.lang.path / 'tokens.txt'}"
+                f" has {len(self.symbols)}; give the lang directory of the model: --lang-dir"
+            )
+
+    def words(
+        self,
+        tokens: Sequence[int],
+        start_frames: Sequence[int],
+        end_frames: Sequence[int],
+        log_probs: Sequence[float],
+    ) -> list[FoundWord]:
+        """See `words_of_hypothesis`."""
+        mark = "▁" if self.is_phone else ""
+        pieces = [mark + self.symbols[token] for token in tokens]
+        return words_of_hypothesis(pieces, start_frames, end_frames, log_probs)
+
+    @cached_property
+    def spell(self) -> Callable[[str], Sequence[Sequence[int]]]:
+        """How to write phrases in tokens."""
+        if self.is_phone:
+            return spell_by_lexicon(self.lang.lexicon, self.lang.tokens)
+        tokenizer = load_tokenizer(self.lang.path)
+        return lambda text: [tokenizer.encode(text)]
+
+
+class GreedyFileSearch:
+    """`ctc-greedy-search`.
+
+    Args:
+      units: of the model.
+    """
+
+    def __init__(self, units: Units) -> None:
+        self.units = units
+
+    def search(self, name: str, log_probs: Tensor) -> Transcript:
+        """See `FileSearch`; confidences are mean probabilities of tokens."""
+        self.units.check(log_probs)
+        lengths = log_probs.new_tensor([log_probs.shape[0]]).long()
+        found = ctc_greedy_search(log_probs[None], lengths)[0]
+        return Transcript(name, self.units.words(*found), num_frames=log_probs.shape[0])
+
+
+class PrefixFileSearch:
+    """`ctc-prefix-beam-search`, with a token n-gram and phrases if they are given.
+
+    Args:
+      units: of the model.
+      settings: see `SearchSettings`.
+    """
+
+    def __init__(self, units: Units, settings: SearchSettings) -> None:
+        self.units, self.nbest, self.beam_size = units, settings.nbest, settings.beam_size
+        context: ContextGraph | None = None
+        if settings.context_file is not None:
+            context = context_graph_from_file(
+                settings.context_file, units.spell, settings.context_score
+            )
+        self._search = OnlineCtcPrefixBeamSearch(
+            len(units.symbols),
+            beam_size=max(settings.beam_size, settings.nbest),
+            search_beam=settings.search_beam,
+            lm=None if settings.lm is None else load_fsa(settings.lm),
+            ngram_lm_scale=settings.ngram_lm_scale,
+            context_graph=context,
+        )
+
+    def search(self, name: str, log_probs: Tensor) -> Transcript:
+        """See `FileSearch`; posteriors are among the prefixes of the final beam."""
+        self.units.check(log_probs)
+        stream = self._search.new_stream()
+        lengths = log_probs.new_tensor([log_probs.shape[0]]).long()
+        self._search.advance([stream], log_probs[None], lengths)
+        result = self._search.result(stream, nbest=max(self.beam_size, self.nbest))
+        spelled = [(self._words(h), h.posterior) for h in result.hypotheses]
+        alternatives = merge_alternatives(
+            [
+                Alternative([word.word for word in words], h.score, h.posterior)
+                for (words, _), h in zip(spelled, result.hypotheses, strict=True)
+            ]
+        )
+        best = next(w for w, _ in spelled if [x.word for x in w] == alternatives[0].words)
+        shares = vote(best, spelled)
+        problem = f"the search ended at frame {result.num_frames}" if result.partial else ""
+        return Transcript(
+            name,
+            [w._replace(confidence=share) for w, share in zip(best, shares, strict=True)],
+            alternatives[0].posterior,
+            entropy_of(alternatives),
+            alternatives[: self.nbest],
+            log_probs.shape[0],
+            problem,
+        )
+
+    def _words(self, found: PrefixHypothesis) -> list[FoundWord]:
+        return self.units.words(*found[:4])
+
+
+class GraphFileSearch:
+    """`1best` and `whole-lattice-rescoring`: a decoding graph, searched for a lattice.
+
+    Args:
+      lang: words, and pronunciations for their times.
+      settings: see `SearchSettings`.
+    """
+
+    def __init__(self, lang: LangDir, settings: SearchSettings) -> None:
+        self.lang, self.settings = lang, settings
+        assert settings.graph is not None  # SearchSettings has seen to it
+        graph = load_fsa(settings.graph)
+        if "aux_labels" not in graph.attributes:
+            raise OptionError(f"graph: {settings.graph} has no aux_labels, the words of its arcs")
+        if settings.hlg_scale != 1.0:
+            graph = graph.with_scores(graph.scores * settings.hlg_scale)
+        if settings.topology == "hlg":
+            label = settings.epsilon_label
+            self.graph = DecodingGraph(
+                graph, epsilon_label=lang.vocab_size if label is None else label
+            )
+        else:
+            self.graph = DecodingGraph(graph, topology=settings.topology)
+        self._pronunciations = lang.pronunciation_ids()
+        self.G = load_fsa(settings.lm) if settings.lm is not None else None
+        self.context: ContextGraph | None = None
+        if settings.context_file is not None:
+            self.context = context_graph_from_file(
+                settings.context_file, spell_by_words(lang.words), settings.context_score
+            )
+
+    def lattice(self, log_probs: Tensor) -> Fsa:
+        """The lattice of one utterance, a vector of one: biased, and rescored."""
+        settings = self.settings
+        lengths = log_probs.new_tensor([log_probs.shape[0]]).long()
+        lattice = intersect_dense_pruned(
+            self.graph,
+            DenseFsaVec.from_lengths(log_probs[None], lengths),
+            search_beam=settings.search_beam,
+            output_beam=settings.output_beam,
+            min_active_states=settings.min_active_states,
+            max_active_states=settings.max_active_states,
+        )
+        if self.G is not None:
+            whole = rescore_with_whole_lattice(lattice, self.G)
+            lattice = scaled_lattice(whole, lm_scale=settings.ngram_lm_scale)
+        return lattice if self.context is None else bias_lattice(lattice, self.context)
+
+    def search(self, name: str, log_probs: Tensor) -> Transcript:
+        """See `FileSearch`; posteriors are those of the lattice."""
+        lattice = self.lattice(log_probs)
+        (best,) = best_path_results(lattice, self._pronunciations)
+        words = [
+            FoundWord(self._spelled([w.word])[0], w.start_frame, w.end_frame, w.confidence)
+            for w in best.words
+        ]
+        problem = ""
+        if not best.valid:
+            problem = "the search found no path; try a larger --search-beam"
+        elif best.partial:
+            problem = "the beam lost all paths to the end of a sentence; this is part of one"
+        return Transcript(
+            name,
+            words,
+            best.confidence,
+            best.entropy,
+            self._alternatives(lattice) if best.valid and self.settings.nbest else [],
+            log_probs.shape[0],
+            problem,
+            lattice=lattice,
+        )
+
+    def _alternatives(self, lattice: Fsa) -> list[Alternative]:
+        nbest = Nbest.from_lattice_exact(lattice, self.settings.nbest)
+        weights = nbest.sequence_scores(lattice).values
+        shares = (weights - get_tot_scores(lattice)).exp()
+        return [
+            Alternative(self._spelled(words), score, min(share, 1.0))
+            for words, score, share in zip(
+                nbest.words().tolist(),
+                nbest.total_scores().values.tolist(),
+                shares.tolist(),
+                strict=True,
+            )
+        ]
+
+    def _spelled(self, words: Sequence[int]) -> list[str]:
+        return [self.lang.words[word] for word in words]

@@ -80,6 +80,10 @@ def decode(
             rich_help_panel=_SEARCH,
         ),
     ] = None,
+    silence: Annotated[
+        str | None,
+        typer.Option(help="The token of optional silence, such as SIL.", rich_help_panel=_SEARCH),
+    ] = None,
     search_beam: Annotated[float, typer.Option(help="nats", rich_help_panel=_SEARCH)] = 20.0,
     output_beam: Annotated[
         float, typer.Option(help="Of the lattice; nats.", rich_help_panel=_SEARCH)
@@ -149,6 +153,7 @@ def decode(
             graph=graph,
             topology=topology.value,
             epsilon_label=epsilon_label,
+            silence=silence,
             nbest=nbest,
             search_beam=search_beam,
             output_beam=output_beam,

@@ -58,6 +58,7 @@ class SearchSettings:
       graph: a decoding graph (HLG.pt, or LG.pt with a topology).
       topology: what the graph lacks.
       epsilon_label: of arcs that consume no frame; by default the vocabulary's size.
+      silence: the token of optional silence between words, such as `SIL`.
       nbest: how many alternatives to list.
       lm: an n-gram over tokens (prefix search), or over words (rescoring).
 
@@ -70,6 +71,7 @@ class SearchSettings:
     graph: Path | None = None
     topology: Literal["hlg", "standard", "modified"] = "hlg"
     epsilon_label: int | None = None
+    silence: str | None = None
     nbest: int = 0
     search_beam: float = 20.0
     output_beam: float = 8.0
@@ -283,6 +285,7 @@ class GraphFileSearch:
         else:
             self.graph = DecodingGraph(graph, topology=settings.topology)
         self._pronunciations = lang.pronunciation_ids()
+        self._silence = () if settings.silence is None else (lang.tokens[settings.silence],)
         self.G = load_fsa(settings.lm) if settings.lm is not None else None
         self.context: ContextGraph | None = None
         if settings.context_file is not None:
@@ -310,7 +313,7 @@ class GraphFileSearch:
     def search(self, name: str, log_probs: Tensor) -> Transcript:
         """See `FileSearch`; posteriors are those of the lattice."""
         lattice = self.lattice(log_probs)
-        (best,) = best_path_results(lattice, self._pronunciations)
+        (best,) = best_path_results(lattice, self._pronunciations, silence=self._silence)
         words = [
             FoundWord(self._spelled([w.word])[0], w.start_frame, w.end_frame, w.confidence)
             for w in best.words

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-import wfst_entropy._native as _native
+from wfst_entropy._native import openfst as native
 from wfst_entropy.fsa.atomic_file import replacing
 from wfst_entropy.fsa.errors import FsaFormatError, FsaRuntimeError, FsaTypeError, FsaValueError
 from wfst_entropy.fsa.fsa import Fsa
@@ -248,12 +248,9 @@ class _Reader:
 
     def state_sizes(self, body: memoryview, num_states: int, wide: int) -> np.ndarray:
         """The number of arcs of each state, int64, checked against the size of the file."""
-        if _native.is_available():
-            words = np.frombuffer(body[: len(body) // 4 * 4], dtype="<i4")
-            kernel = _native.kernel("openfst_state_sizes")
-            found = kernel(words.ctypes.data, words.size, num_states, wide)
-            if found is not None:
-                return np.asarray(found)
+        found = native.state_sizes(body, num_states, wide)
+        if found is not None:
+            return found
         at = 0  # in units of four bytes
         sizes: list[int] = []
         # A file written to a pipe does not know its number of states, and says -1.

@@ -207,6 +207,7 @@ if TYPE_CHECKING:
         spell_by_words,
         tune_interpolation_weights,
         write_arpa,
+        write_g_text,
         write_lang_dir,
     )
     from wfst_entropy.losses import (
@@ -579,6 +580,7 @@ __all__ = [
     "tune_interpolation_weights",
     "union",
     "write_arpa",
+    "write_g_text",
     "write_kaldi_lattices",
     "write_lang_dir",
     "write_lattices",

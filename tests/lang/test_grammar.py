@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from wfst_entropy import Fsa, SymbolTable, arc_sort, arpa_to_g, read_arpa
+from wfst_entropy import (
+    Fsa,
+    SymbolTable,
+    arc_sort,
+    arpa_to_g,
+    estimate_ngram_model,
+    read_arpa,
+    score_words,
+    write_g_text,
+)
 from wfst_entropy.fsa import FsaValueError
 
 TOY = """\\data\\
@@ -99,6 +108,32 @@ def test_labels_and_order(toy):
     as_epsilon = {(int(s), int(d), 0 if x == 4 else int(x), float(y)) for s, d, x, y in arcs}
     arcs = zip(*epsilon.arcs.unbind(1), epsilon.scores)
     assert as_epsilon == {(int(s), int(d), int(x), float(y)) for s, d, x, y in arcs}
+
+
+def test_text_is_read_back(toy, tmp_path):
+    grammar = arpa_to_g(toy, SymbolTable.from_str(WORDS))
+    write_g_text(grammar, tmp_path / "G_3_gram.fst.txt")
+    text = (tmp_path / "G_3_gram.fst.txt").read_text()
+    again = Fsa.from_str(text, acceptor=False, openfst=True)
+    assert again.num_states == grammar.num_states
+    # Final weights stand on lines of their own, so that final arcs may change places.
+    for fsa in (grammar, again):
+        assert fsa.num_arcs == grammar.num_arcs
+    a, b = arc_sort(grammar), arc_sort(again)
+    assert torch.equal(a.arcs, b.arcs) and torch.equal(a.scores, b.scores)
+    assert torch.equal(a.aux_labels, b.aux_labels)
+
+
+def test_tokens_are_words_too(tmp_path):
+    tokens = SymbolTable.from_str("<blk> 0\n▁a 1\nb 2\n#0 3")
+    lm = estimate_ngram_model(
+        [["▁a", "b"], ["▁a", "b", "b"]], 2, vocabulary=tokens.symbols, discount_fallback="absolute"
+    )
+    assert lm.words == ["<unk>", "<s>", "</s>", "b", "▁a"]
+    grammar = arpa_to_g(lm, tokens)
+    assert set(grammar.labels.tolist()) == {-1, 1, 2, 3}
+    told = float(score_words(lm, [["▁a", "b"]]).sentence_log_probs()[0])
+    assert score(grammar, [1, 2], 3) == pytest.approx(told, abs=1e-5)
 
 
 def test_is_the_graph_of_arpa2fst(toy, tmp_path):

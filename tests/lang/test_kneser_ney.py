@@ -168,6 +168,7 @@ def test_too_little_text_is_told():
         ([], {}, "there is no sentence"),
         (["", "  "], {}, "there is no sentence"),
         (["a"], {"order": 0}, "order: must be 1 to 5, got 0"),
+        (["a b", "c d"], {"max_words": 3}, r"more than max_words = 3 words.*--max-words"),
         (["a"], {"order": 6}, "order: must be 1 to 5, got 6"),
         (["a"], {"min_counts": (2, 1)}, r"that never fall, got \[2, 1\]"),
         (["a"], {"min_counts": ()}, "that never fall"),

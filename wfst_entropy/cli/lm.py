@@ -39,6 +39,9 @@ def train(
         str | None,
         typer.Option(help="Where the text is too small for discounts: absolute or fixed."),
     ] = None,
+    max_words: Annotated[
+        int, typer.Option(help="Give up beyond; a word may take 200 bytes of memory.")
+    ] = 100_000_000,
 ) -> None:
     """Estimate a model from text: interpolated modified Kneser-Ney."""
     from wfst_entropy.lang import estimate_ngram_model
@@ -50,6 +53,7 @@ def train(
             vocabulary=None if limit_vocab is None else _words_of(limit_vocab),
             min_counts=_numbers(min_counts),
             discount_fallback=discount_fallback,  # type: ignore[arg-type]
+            max_words=max_words,
         )
         _write(model, lm)
 
@@ -157,11 +161,14 @@ def to_g(
     max_order: Annotated[int | None, typer.Option(help="Leave out longer n-grams.")] = None,
 ) -> None:
     """Make the grammar G of a model."""
-    from wfst_entropy.lang import arpa_to_g
+    from wfst_entropy.lang import arpa_to_g, write_g_text
 
     with reported("lm to-g"):
         grammar = arpa_to_g(model, words, backoff=backoff, max_order=max_order)  # type: ignore[arg-type]
-        write_graph(grammar, out, TextForm())
+        if out.endswith(".fst.txt"):
+            write_g_text(grammar, out)
+        else:
+            write_graph(grammar, out, TextForm())
         typer.echo(f"Wrote {out}: {grammar.num_states} states, {grammar.num_arcs} arcs")
 
 

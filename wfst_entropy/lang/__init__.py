@@ -12,6 +12,7 @@ from wfst_entropy.lang.context_graph import ContextGraph
 from wfst_entropy.lang.context_graph_fsa import bias_lattice, context_graph_to_fsa
 from wfst_entropy.lang.disambig import add_disambig_symbols
 from wfst_entropy.lang.grammar import arpa_to_g
+from wfst_entropy.lang.grammar_text import write_g_text
 from wfst_entropy.lang.graph_compiler import compile_hlg, compile_lg
 from wfst_entropy.lang.kaldifst_process import NotDeterminizableError
 from wfst_entropy.lang.kneser_ney import estimate_ngram_model
@@ -88,5 +89,6 @@ __all__ = [
     "spell_by_words",
     "tune_interpolation_weights",
     "write_arpa",
+    "write_g_text",
     "write_lang_dir",
 ]

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from wfst_entropy.algorithms.connect import connect
-from wfst_entropy.fsa import Fsa, FsaValueError, SymbolTable
+from wfst_entropy.fsa import Fsa, FsaValueError, RaggedShape, SymbolTable
 from wfst_entropy.lang.arpa import read_arpa
 from wfst_entropy.lang.ngram_model import UNKNOWN, Floats, Ids, NgramModel
 from wfst_entropy.lang.vocabulary import real_words, require_common_words
@@ -22,6 +22,8 @@ BACKOFF = "#0"
 # What is impossible after a history keeps its arc, or it would get through by backing off.  This is
 # the least that ARPA files can say.
 IMPOSSIBLE = -99 * np.log(10)
+# Stands for the label of back-off arcs until words have theirs.
+_BACKING_OFF = -2
 
 
 # kaldilm.arpa2fst gives the same graph as text; building it from the model's arrays spares writing
@@ -93,15 +95,15 @@ def arpa_to_g(
     backoff_label = _backoff_label(table, backoff)
     labels = _word_labels(model, table, name, unknown_words)
     levels = _levels(model, labels)
-    dropped = sum(len(table) for table in model.tables) - sum(
-        int(level.is_arc.sum()) for level in levels
-    )
     grammar = _graph(model, labels, levels, backoff_label)
-    # Histories with words that are not in the table may leave others that nothing leads to.
-    grammar = connect(grammar) if dropped else grammar
+    dropped = sum(model.num_ngrams) - sum(int(level.is_arc.sum()) for level in levels)
+    if dropped > 1:  # <s> never is an arc
+        # Histories with words that are not in the table may leave others that nothing leads to.
+        grammar = connect(grammar)
     _LOG.info(
-        "G: %d states, %d arcs; %d n-grams left out", grammar.num_states, grammar.num_arcs, dropped
-    )
+        "G: %d states, %d arcs; %d n-grams left out",
+        grammar.num_states, grammar.num_arcs, dropped - 1,
+    )  # fmt: skip
     return grammar
 
 
@@ -239,30 +241,43 @@ def _shorter(
 def _graph(model: NgramModel, labels: Ids, levels: list[_Level], backoff_label: int) -> Fsa:
     no_history = int(levels[0].is_state[model.bos])
     num_states = 2 + sum(int(level.is_state.sum()) for level in levels)
-    columns: list[tuple[Ids, Ids, Ids, Ids, Floats]] = []
+    parts: list[tuple[Ids, Ids, Ids, Floats]] = []  # source, target, label, score
     for order, (level, table) in enumerate(zip(levels, model.tables), start=1):
         chosen = np.flatnonzero(level.is_arc)
-        word, final = table.word[chosen], table.word[chosen] == model.eos
+        final = table.word[chosen] == model.eos
         source = np.full(len(chosen), no_history)
         if order > 1:
             source = levels[order - 2].state[table.context[chosen]]
         target = np.where(final, num_states - 1, level.state[chosen])
+        label = np.where(final, -1, labels[table.word[chosen]])
         score = table.log_prob[chosen] + np.where(final, 0, level.score[chosen])
-        label = np.where(final, -1, labels[word])
-        columns.append((source, target, label, label, score))
+        parts.append((source, target, label, score))
         state = np.flatnonzero(level.is_state)
-        columns.append((
-            level.state[state], level.shorter_state[state], np.full(len(state), backoff_label),
-            np.zeros(len(state), dtype=np.int64), table.backoff[state] + level.shorter_score[state],
-        ))  # fmt: skip
-    source, target, label, aux_label, score = (np.concatenate(c) for c in zip(*columns))
-    # The final label comes last.
-    largest = int(label.max()) + 1
-    rank = np.argsort(source * (largest + 1) + np.where(label < 0, largest, label), kind="stable")
-    arcs = np.stack([source[rank], target[rank], label[rank]], axis=1).astype(np.int32)
-    return Fsa.from_arcs(
+        label = np.full(len(state), _BACKING_OFF)
+        score = table.backoff[state] + level.shorter_score[state]
+        parts.append((level.state[state], level.shorter_state[state], label, score))
+    # A graph of millions of arcs is sorted in 32 bits but for the key.
+    source, target, label = (np.concatenate(c).astype(np.int32) for c in list(zip(*parts))[:3])
+    score = np.concatenate([part[3] for part in parts]).astype(np.float32)
+    del parts
+    is_backoff = label == _BACKING_OFF
+    label[is_backoff] = backoff_label
+    rank = _by_source_and_label(source, label)
+    aux_labels = np.where(is_backoff, 0, label)[rank]
+    arcs = np.stack([source[rank], target[rank], label[rank]], axis=1)
+    splits = np.zeros(num_states + 1, dtype=np.int64)
+    np.cumsum(np.bincount(source, minlength=num_states), out=splits[1:])
+    return Fsa(
+        RaggedShape(torch.from_numpy(splits)),
         torch.from_numpy(arcs),
-        torch.from_numpy(np.maximum(score[rank], IMPOSSIBLE).astype(np.float32)),
-        num_states,
-        aux_labels=torch.from_numpy(aux_label[rank].astype(np.int32)),
+        torch.from_numpy(np.maximum(score[rank], np.float32(IMPOSSIBLE))),
+        aux_labels=torch.from_numpy(aux_labels),
     )
+
+
+def _by_source_and_label(source: NDArray[np.int32], label: NDArray[np.int32]) -> Ids:
+    """The numbers of arcs in order; the final label comes last."""
+    last = np.int64(label.max()) + 1
+    key = source * (last + 1)
+    key += np.where(label < 0, last, label)
+    return np.argsort(key, kind="stable")

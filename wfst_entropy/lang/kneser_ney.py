@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 import numpy as np
@@ -29,6 +29,7 @@ def estimate_ngram_model(
     vocabulary: Iterable[str] | None = None,
     min_counts: Sequence[int] = (1,),
     discount_fallback: Fallback | None = None,
+    max_words: int = 100_000_000,
 ) -> NgramModel:
     r"""Estimates an n-gram model by interpolated modified Kneser-Ney smoothing.
 
@@ -57,14 +58,16 @@ def estimate_ngram_model(
       discount_fallback: the discounts of orders whose :math:`n_c` allow none (too little text, or
         few different symbols, as with tokens): `"absolute"` is Y for all counts (0.5 if that is not
         between 0 and 1), `"fixed"` is 0.5, 1 and 1.5.  By default this is an error.
+      max_words: refuse a longer text; a word takes up to 200 bytes of memory while n-grams are
+        counted.
 
     Returns:
       The model, with `<unk>`, `<s>`, `</s>` and the words in alphabetical order; the probabilities
       of every history sum to one.
 
     Raises:
-      FsaValueError: no sentence in the text, a wrong `order`, `min_counts` or `vocabulary`, or
-        discounts that cannot be estimated.
+      FsaValueError: no sentence in the text, more words than `max_words`, a wrong `order`,
+        `min_counts` or `vocabulary`, or discounts that cannot be estimated.
       FsaFormatError: the text is wrong; see `read_sentences`.
 
     Source: Chen and Goodman 1999, "An empirical study of smoothing techniques for language
@@ -83,7 +86,7 @@ def estimate_ngram_model(
         raise FsaValueError(
             f"discount_fallback: must be 'absolute' or 'fixed', got {discount_fallback!r}"
         )
-    corpus, words = _numbered(text, vocabulary, min_counts[0])
+    corpus, words = _numbered(_at_most(max_words, text), vocabulary, min_counts[0])
     bos, eos = words.index(BOS), words.index(EOS)
     _LOG.info(
         "counting %d-grams of %d words in %d sentences",
@@ -125,8 +128,20 @@ def _check_order(order: int, min_counts: Sequence[int], has_vocabulary: bool) ->
         )
 
 
+def _at_most(max_words: int, text: TextSource) -> Iterator[list[str]]:
+    number = 0
+    for sentence in read_sentences(text):
+        number += len(sentence)
+        if number > max_words:
+            raise FsaValueError(
+                f"text: has more than max_words = {max_words} words, for which memory may not do; "
+                "take a part of it, or raise max_words (--max-words)"
+            )
+        yield sentence
+
+
 def _numbered(
-    text: TextSource, vocabulary: Iterable[str] | None, least: int
+    sentences: Iterable[list[str]], vocabulary: Iterable[str] | None, least: int
 ) -> tuple[TextCorpus, list[str]]:
     """The text as numbers of words, and the words."""
     ids = {UNK: 0, BOS: 1, EOS: 2, **dict.fromkeys(UNKNOWN, 0)}
@@ -136,9 +151,9 @@ def _numbered(
             raise FsaValueError("vocabulary: has no word")
         words = [UNK, BOS, EOS, *sorted(given)]
         ids |= {word: i for i, word in enumerate(words)}
-        return encode_sentences(read_sentences(text), ids, other=0), words
+        return encode_sentences(sentences, ids, other=0), words
     ids = {UNK: 0, BOS: 1, EOS: 2}
-    corpus = encode_sentences(read_sentences(text), ids)
+    corpus = encode_sentences(sentences, ids)
     found = list(ids)
     count = np.bincount(corpus.ids, minlength=len(found))
     kept = [i for i in range(3, len(found)) if count[i] >= least and found[i] not in UNKNOWN]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import random
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from wfst_entropy import SymbolTable, read_arpa, write_arpa
+from wfst_entropy import SymbolTable, check_ngram_model, read_arpa, write_arpa
 from wfst_entropy.fsa import FsaFormatError
 
 TOY = """some header
@@ -153,3 +154,24 @@ def test_words_outside_the_word_table_are_refused(tmp_path):
     assert read_arpa(path, words=words).order == 3
     with pytest.raises(FsaFormatError, match=r"toy.arpa: line 11: the word 'grass' is not in the"):
         read_arpa(path, words=SymbolTable.from_str("<eps> 0\ncow 1"))
+
+
+def test_damaged_files_are_read_or_refused_with_their_line(tmp_path):
+    generator, refused = random.Random(0), 0
+    for _ in range(200):
+        data = bytearray(TOY.encode())
+        for _ in range(generator.randint(1, 4)):
+            i = generator.randrange(len(data))
+            if generator.random() < 0.5:
+                data[i] = generator.randrange(256)
+            else:
+                data[i : i + generator.choice([0, 1, 30])] = generator.choice(
+                    [b"\n", b" ", b"-99 ", b"</s> ", b"1e999 ", b"-inf ", b"\\end\\\n"]
+                )
+        path = write(tmp_path, bytes(data))
+        try:
+            check_ngram_model(read_arpa(path))
+        except FsaFormatError as error:
+            assert str(error).startswith(f"{path}: line ")
+            refused += 1
+    assert refused > 100

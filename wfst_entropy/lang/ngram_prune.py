@@ -47,10 +47,11 @@ def pruning_costs(model: NgramModel, order: int) -> Floats:
     with np.errstate(divide="ignore", invalid="ignore"):
         new_backoff = np.log(left + prob) - np.log(left_shorter + np.exp(log_shorter))
         change = new_backoff - (np.log(left) - np.log(left_shorter))
-    # 0 log 0 is 0.
-    other_words = np.where(left > 0, left * np.where(left > 0, change, 0), 0)
-    same_word = np.where(prob > 0, prob * (log_shorter + new_backoff - table.log_prob), 0)
-    cost = -np.exp(_history_log_probs(model, order)[table.context]) * (same_word + other_words)
+        # 0 log 0 is 0.
+        other_words = np.where(left > 0, left * change, 0)
+        same_word = np.where(prob > 0, prob * (log_shorter + new_backoff - table.log_prob), 0)
+        log_history = _history_log_probs(model, order)[table.context]
+        cost = -np.exp(log_history) * (same_word + other_words)
     # Without any other way to the word, the divergence has no bound.
     return np.where(np.isnan(cost), np.inf, cost)
 

@@ -106,3 +106,14 @@ def label_sequences(path: Fsa) -> tuple[list[list[int]], list[float]]:
         labels.append(path[i].labels.tolist())
         scores.append(float(path[i].scores.detach().sum()) if path[i].num_arcs else -math.inf)
     return labels, scores
+
+
+def assert_same_fsa(a: Fsa, b: Fsa) -> None:
+    """Bit for bit, with all attributes."""
+    assert a.shape.row_splits(1).tolist() == b.shape.row_splits(1).tolist()
+    assert a.shape.row_splits(2).tolist() == b.shape.row_splits(2).tolist()
+    assert torch.equal(a.arcs, b.arcs)
+    assert torch.equal(a.scores, b.scores)
+    assert a.attributes.keys() == b.attributes.keys()
+    for name in a.attributes:
+        assert torch.equal(a.attributes[name], b.attributes[name]), name

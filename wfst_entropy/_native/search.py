@@ -65,10 +65,11 @@ class SearchGraphs:
         self, graph: GraphArrays, topology: str | None, epsilon_label: int | None, max_states: int
     ) -> None:
         kept, view = checked_view(graph)
-        epsilon = kernel("NO_LABEL") if epsilon_label is None else epsilon_label
         self.native = call_with_limits(
             "DecodingGraph",
-            lambda progress: kernel("SearchGraphs")(view, progress, TOPOLOGIES[topology], epsilon),
+            lambda progress: kernel("SearchGraphs")(
+                view, progress, TOPOLOGIES[topology], _epsilon(epsilon_label)
+            ),
             max_states,
             2**31 - 2,
         )
@@ -108,15 +109,101 @@ def search(
     """
     if graphs.num_graphs not in (1, sequences.num_sequences):
         raise ValueError(f"graphs: need 1 or {sequences.num_sequences}, got {graphs.num_graphs}")
-    if graphs.largest_label >= sequences.scores.shape[2]:
-        raise ValueError(f"graphs: label {graphs.largest_label} is beyond the frame scores")
-    epsilon = kernel("NO_LABEL") if epsilon_label is None else epsilon_label
+    _check_labels(graphs, sequences)
     parts = call_with_limits(
         operation,
         lambda progress: kernel(function)(
-            graphs.native, sequences.native(), progress, options.native(), epsilon
+            graphs.native, sequences.native(), progress, options.native(), _epsilon(epsilon_label)
         ),
         max_states,
         max_arcs,
     )
     return Found(*(torch.from_numpy(part) for part in parts))
+
+
+@eager
+def advance(
+    operation: str,
+    graphs: SearchGraphs,
+    sequences: DenseSequences,
+    options: SearchOptions,
+    streams: list[Any],
+    *,
+    max_states: int,
+    max_arcs: int,
+) -> tuple[list[Any], Tensor]:
+    """Goes on with streams along a chunk of frames each.
+
+    Args:
+      operation: the name for messages.
+      graphs: one graph.
+      sequences: the chunks.
+      options: what is kept.
+      streams: one for each chunk, from `start` or from here.
+      max_states, max_arcs: what all lattices together may hold at any time.
+
+    Returns:
+      New streams, and `Found.bad_score`.
+
+    Raises:
+      LimitError, KeyboardInterrupt: as `search`.
+    """
+    if len(streams) != sequences.num_sequences:
+        raise ValueError(f"streams: need {sequences.num_sequences}, got {len(streams)}")
+    _check_labels(graphs, sequences)
+    new, bad_score = call_with_limits(
+        operation,
+        lambda progress: kernel("advance_streams")(
+            graphs.native, sequences.native(), progress, options.native(), streams
+        ),
+        max_states,
+        max_arcs,
+    )
+    return new, torch.from_numpy(bad_score)
+
+
+def start(graphs: SearchGraphs, options: SearchOptions) -> Any:
+    """A stream without frames, of the only graph."""
+    return kernel("start_stream")(graphs.native, options.native())
+
+
+@eager
+def read(
+    output: str,
+    graphs: SearchGraphs,
+    streams: list[Any],
+    options: SearchOptions,
+    epsilon_label: int | None,
+) -> Found:
+    """What streams have found so far.
+
+    Args:
+      output: "lattice" or "best_path".
+      graphs, options: those that the streams were made with.
+      streams: which.
+      epsilon_label: as in `search`.
+    """
+    parts = call_with_limits(
+        output,
+        lambda progress: kernel("read_streams")(
+            graphs.native,
+            streams,
+            progress,
+            options.native(),
+            _epsilon(epsilon_label),
+            ("lattice", "best_path").index(output),
+            torch.get_num_threads(),
+        ),
+        2**31 - 2,
+        2**31 - 2,
+    )
+    return Found(*(torch.from_numpy(part) for part in parts))
+
+
+def _check_labels(graphs: SearchGraphs, sequences: DenseSequences) -> None:
+    if graphs.largest_label >= sequences.scores.shape[2]:
+        raise ValueError(f"graphs: label {graphs.largest_label} is beyond the frame scores")
+
+
+def _epsilon(label: int | None) -> int:
+    return int(kernel("NO_LABEL")) if label is None else label

@@ -101,11 +101,18 @@ class Batch {
   std::vector<FoundFsa> found;
   std::vector<BadScore> bad;
 
+  // Nothing, or sequence, frame and symbol of the first score that is refused.
+  std::vector<int64_t> bad_score() const {
+    for (size_t s = 0; s < bad.size(); ++s)
+      if (bad[s].frame >= 0) return {static_cast<int64_t>(s), bad[s].frame, bad[s].symbol};
+    return {};
+  }
+
   // Parts: fsa_splits, state_splits, arcs, arc map, frames, where each arc's score stands among all scores (or, of
-  // streams, the score), which FSAs are partial, and either nothing or sequence, frame and symbol of a bad score.
+  // streams, the score), which FSAs are partial, and bad_score().
   template <class T>
   nb::tuple to_python(const DenseVec<T>* dense, int32_t epsilon) {
-    std::vector<int64_t> fsa_splits{0}, state_splits{0}, source, positions, bad_score;
+    std::vector<int64_t> fsa_splits{0}, state_splits{0}, source, positions;
     std::vector<Arc> arcs;
     std::vector<int32_t> frames;
     std::vector<float> read;
@@ -114,8 +121,6 @@ class Batch {
       nb::gil_scoped_release released;
       state_splits.clear();
       for (size_t s = 0; s < found.size(); ++s) {
-        if (bad[s].frame >= 0 && bad_score.empty())
-          bad_score = {static_cast<int64_t>(s), bad[s].frame, bad[s].symbol};
         FoundFsa& fsa = found[s];
         for (const int64_t split : fsa.splits) state_splits.push_back(split + static_cast<int64_t>(arcs.size()));
         fsa_splits.push_back(static_cast<int64_t>(state_splits.size()));
@@ -131,7 +136,7 @@ class Batch {
     }
     return nb::make_tuple(to_array(std::move(fsa_splits)), to_array(std::move(state_splits)), to_array(std::move(arcs)),
                           to_array(std::move(source)), to_array(std::move(frames)), to_array(std::move(positions)),
-                          to_array(std::move(read)), to_array(std::move(partial)), to_array(std::move(bad_score)));
+                          to_array(std::move(read)), to_array(std::move(partial)), to_array(bad_score()));
   }
 
  private:
@@ -196,8 +201,44 @@ nb::tuple search_best_paths(SearchGraphs& graphs, const DenseVec<T>& dense, Prog
   return batch.to_python(&dense, epsilon);
 }
 
+enum class Output { kLattice, kBestPath };
+
+// Returns what the streams have found so far.
+nb::tuple read_streams(SearchGraphs& graphs, const std::vector<const LatticeSearch*>& streams, Progress& progress,
+                       const SearchOptions& options, int32_t epsilon, int output, int num_threads) {
+  Batch batch(static_cast<int64_t>(streams.size()));
+  for_each_sequence(static_cast<int64_t>(streams.size()), num_threads, progress, [&](int64_t s, SearchControl&) {
+    const bool lattice = static_cast<Output>(output) == Output::kLattice;
+    batch.found[s] = lattice ? streams[s]->lattice(graphs[s], options, epsilon)
+                             : streams[s]->best_path(graphs[s], options, epsilon);
+  });
+  return batch.to_python<float>(nullptr, epsilon);
+}
+
+// Returns new streams, which have gone on along a chunk of frames each, and nothing or a score that is refused.
+template <class T>
+nb::tuple advance_streams(SearchGraphs& graphs, const DenseVec<T>& dense, Progress& progress,
+                          const SearchOptions& options, const std::vector<const LatticeSearch*>& before) {
+  std::vector<LatticeSearch> streams(before.size());
+  Batch batch(dense.num_sequences);
+  for_each_sequence(dense.num_sequences, dense.num_threads, progress, [&](int64_t s, SearchControl& control) {
+    graphs.with_scratch(&SearchGraphs::for_lattices, [&](LatticeScratch& scratch) {
+      streams[s] = *before[s];
+      streams[s].hold(control);
+      batch.bad[s] = for_each_frame(dense, s, control, scratch.frame, [&] {
+        streams[s].advance(graphs[s], options, scratch, control);
+        return streams[s].num_tokens();
+      });
+    });
+  });
+  nb::list result;
+  for (LatticeSearch& stream : streams) result.append(nb::cast(std::move(stream), nb::rv_policy::move));
+  return nb::make_tuple(result, to_array(batch.bad_score()));
+}
+
 template <class T>
 void bind_searches(nb::module_& m) {
+  m.def("advance_streams", &advance_streams<T>);
   m.def("search_lattices", &search_lattices<T>);
   m.def("search_best_paths", &search_best_paths<T>);
 }
@@ -211,6 +252,15 @@ void bind_search(nb::module_& m) {
       .def_prop_ro("num_search_states", &SearchGraphs::num_search_states)
       .def_prop_ro("largest_label", &SearchGraphs::largest_label)
       .def_prop_ro("bytes", &SearchGraphs::bytes);
+  nb::class_<LatticeSearch>(m, "SearchStream").def_prop_ro("num_frames", &LatticeSearch::num_frames);
+  m.def("start_stream", [](SearchGraphs& graphs, const SearchOptions& options) {
+    LatticeSearch stream;
+    graphs.with_scratch(&SearchGraphs::for_lattices, [&](LatticeScratch& scratch) {
+      stream = LatticeSearch(graphs[0], options, /*keep_scores=*/true, scratch);
+    });
+    return stream;
+  });
+  m.def("read_streams", &read_streams);
   nb::class_<SearchOptions>(m, "SearchOptions")
       .def("__init__", [](SearchOptions* self, double search_beam, double output_beam, int64_t min_active,
                           int64_t max_active, bool allow_partial) {

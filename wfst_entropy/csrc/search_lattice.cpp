@@ -135,8 +135,14 @@ Ending find_ending(const SearchGraph& graph, const SearchOptions& options, const
 // Writes a lattice, time by time.
 class Writer {
  public:
-  Writer(const SearchGraph& graph, const std::vector<Slice>& slices, float beam, int32_t epsilon)
-      : graph_(graph), slices_(slices), beam_(beam), epsilon_(epsilon), cost_(slices.size()), number_(slices.size()) {}
+  Writer(const SearchGraph& graph, const std::vector<Slice>& slices, bool with_scores, float beam, int32_t epsilon)
+      : graph_(graph),
+        slices_(slices),
+        with_scores_(with_scores),
+        beam_(beam),
+        epsilon_(epsilon),
+        cost_(slices.size()),
+        number_(slices.size()) {}
 
   FoundFsa write(const Ending& ending) {
     found_.partial = ending.partial;
@@ -193,20 +199,18 @@ class Writer {
     next[0] = static_cast<int64_t>(found_.arcs.size());
     std::partial_sum(next.begin(), next.end(), next.begin());
     found_.splits.insert(found_.splits.end(), next.begin(), next.end() - 1);
-    resize(next.back(), !slice.read.empty());
+    resize(next.back());
     each([&](const Link& link, int32_t dst, int64_t i) {
       const int32_t src = number_[t][link.src];
-      put(next[src - first]++, src, dst, link.move, static_cast<int32_t>(t), i < 0 ? 0.0f : read(slice, i));
+      put(next[src - first]++, src, dst, link.move, static_cast<int32_t>(t), with_scores_ && i >= 0 ? slice.read[i] : 0.0f);
     });
   }
 
-  static float read(const Slice& slice, int64_t i) { return slice.read.empty() ? 0.0f : slice.read[i]; }
-
-  void resize(int64_t num_arcs, bool scores) {
+  void resize(int64_t num_arcs) {
     found_.arcs.resize(num_arcs);
     found_.source.resize(num_arcs);
     found_.frames.resize(num_arcs);
-    if (scores || !found_.read.empty()) found_.read.resize(num_arcs);
+    if (with_scores_) found_.read.resize(num_arcs);
   }
 
   void put(int64_t place, int32_t src, int32_t dst, int32_t move, int32_t frame, float score) {
@@ -216,13 +220,14 @@ class Writer {
     found_.arcs[place] = {src, final_arc ? num_states_ : dst, label};
     found_.source[place] = move < 0 ? -1 : graph_.source[move];
     found_.frames[place] = frame;
-    if (!found_.read.empty()) found_.read[place] = score;
+    if (with_scores_) found_.read[place] = score;
   }
 
   static constexpr int32_t kFinal = -1;
 
   const SearchGraph& graph_;
   const std::vector<Slice>& slices_;
+  const bool with_scores_;
   const float beam_;
   const int32_t epsilon_;
   std::vector<std::vector<float>> cost_;
@@ -312,7 +317,37 @@ void LatticeSearch::prune(float output_beam) {
 FoundFsa LatticeSearch::lattice(const SearchGraph& graph, const SearchOptions& options, int32_t epsilon) const {
   if (graph.empty()) return {};
   const Ending ending = find_ending(graph, options, tokens_.tokens);
-  return Writer(graph, slices_, options.output_beam, epsilon).write(ending);
+  return Writer(graph, slices_, keep_scores_, options.output_beam, epsilon).write(ending);
+}
+
+// The best link into each token has no slack at all, so the way back needs no scores.
+FoundFsa LatticeSearch::best_path(const SearchGraph& graph, const SearchOptions& options, int32_t epsilon) const {
+  if (graph.empty()) return {};
+  const Ending ending = find_ending(graph, options, tokens_.tokens);
+  const auto end = std::find_if(ending.arcs.begin(), ending.arcs.end(), [](const auto& arc) { return arc.slack == 0; });
+  if (end == ending.arcs.end()) return {};
+  std::vector<int32_t> moves;
+  std::vector<float> read;
+  int32_t token = end->token;
+  const auto best_into = [&](const std::vector<Link>& links) {
+    const auto link = std::find_if(links.begin(), links.end(), [&](auto& l) { return l.dst == token && l.slack == 0; });
+    if (link != links.end()) {
+      moves.push_back(link->move);
+      token = link->src;
+    }
+    return link;
+  };
+  for (size_t t = slices_.size(); t-- > 0;) {
+    while (best_into(slices_[t].silent) != slices_[t].silent.end()) {
+    }
+    if (t == 0) break;
+    const Slice& before = slices_[t - 1];
+    const auto link = best_into(before.emitting);
+    if (keep_scores_) read.push_back(before.read[link - before.emitting.begin()]);
+  }
+  std::reverse(moves.begin(), moves.end());
+  std::reverse(read.begin(), read.end());
+  return path_fsa(graph, moves, keep_scores_ ? &read : nullptr, {end->arc, ending.partial}, epsilon);
 }
 
 }  // namespace wfst_entropy

@@ -40,11 +40,15 @@ struct LatticeScratch : SearchScratch {
 
 class LatticeSearch {
  public:
+  LatticeSearch() = default;
   // keep_scores: whether links shall know the frame scores that they read.
   LatticeSearch(const SearchGraph& graph, const SearchOptions& options, bool keep_scores, LatticeScratch& scratch);
 
   // Reads the frame in scratch.frame.
   void advance(const SearchGraph& graph, const SearchOptions& options, LatticeScratch& scratch, SearchControl& control);
+
+  // Counts what the search holds already.
+  void hold(SearchControl& control) const { control.hold(num_states_, num_links_); }
 
   // The lattice of all frames so far; the search may go on after it. `epsilon` labels arcs that consume no frame.
   FoundFsa lattice(const SearchGraph& graph, const SearchOptions& options, int32_t epsilon) const;
@@ -59,7 +63,7 @@ class LatticeSearch {
   void prune(float output_beam);
   void count(const Slice& slice, int sign);
 
-  bool keep_scores_;
+  bool keep_scores_ = false;
   std::vector<Slice> slices_;
   TokenList<LatticeToken> tokens_;  // of the last slice
   int64_t num_states_ = 0, num_links_ = 0;

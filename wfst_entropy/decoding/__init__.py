@@ -28,6 +28,7 @@ from wfst_entropy.decoding.lattice_oracle import LatticeOracle, lattice_oracle
 from wfst_entropy.decoding.lattice_scores import scaled_lattice
 from wfst_entropy.decoding.nbest import Nbest
 from wfst_entropy.decoding.one_best import get_aux_labels, one_best_decoding
+from wfst_entropy.decoding.online_intersect_dense import DecodeStateInfo, OnlineDenseIntersecter
 from wfst_entropy.decoding.rescoring import rescore_with_n_best_list, rescore_with_whole_lattice
 from wfst_entropy.decoding.words_of_tokens import ranges_of_words
 
@@ -35,12 +36,14 @@ __all__ = [
     "BestPathResult",
     "ConfusionNetwork",
     "ConfusionSet",
+    "DecodeStateInfo",
     "DecodingGraph",
     "LatticeEntropy",
     "LatticeOracle",
     "Lattices",
     "Nbest",
     "OnlineCtcPrefixBeamSearch",
+    "OnlineDenseIntersecter",
     "TokenHypothesis",
     "WordHypothesis",
     "beam_search_best_path",

@@ -127,10 +127,10 @@ class DecodingGraph:
         moved._fsa = self._fsa.to(device)
         return moved
 
-    def lattice_epsilon(self, dense: DenseFsaVec) -> int | None:
-        """The label that arcs without a frame have in lattices: with a topology, the vocabulary's
-        size, as 0 is blank there."""
-        return self._epsilon_label if self._topology is None else dense.vocab_size
+    def lattice_epsilon(self, vocab_size: int) -> int | None:
+        """The label that arcs without a frame have in lattices over so many symbols."""
+        # with a topology 0 is blank there
+        return self._epsilon_label if self._topology is None else vocab_size
 
     def check_fits(self, dense: DenseFsaVec) -> None:
         """Refuses frame scores that do not fit the graph.

@@ -16,7 +16,7 @@ from wfst_entropy.algorithms._surgery import (
     errors_of_the_extension,
     select_scores,
 )
-from wfst_entropy.algorithms.kernel_gradient import bad_score
+from wfst_entropy.algorithms.kernel_gradient import bad_score as bad_score_error
 from wfst_entropy.decoding.decoding_graph import DecodingGraph
 from wfst_entropy.fsa import DenseFsaVec, Fsa, RaggedShape
 from wfst_entropy.fsa.errors import FsaValueError
@@ -159,8 +159,7 @@ def run_search(
       FsaValueError, FsaRuntimeError, KeyboardInterrupt: see `intersect_dense_pruned`.
     """
     graph.check_fits(dense)
-    names.check(graph.fsa)
-    check_partial_name(graph.fsa)
+    check_search_names(graph.fsa, *names)
     cpu = [x.to("cpu") for x in (dense.utterances, dense.start_frames, dense.lengths)]
     with errors_of_the_extension():
         found = native.search(
@@ -169,11 +168,11 @@ def run_search(
             graph._search,
             DenseSequences(dense.scores.detach().to("cpu"), *cpu),
             options,
-            graph.lattice_epsilon(dense),
+            graph.lattice_epsilon(dense.vocab_size),
             max_states=limits[0],
             max_arcs=limits[1],
         )
-    raise_bad_score(found, dense)
+    raise_bad_score(found.bad_score, dense)
     shape, arcs, arc_map, frames = structure_of(found, graph.device)
     structure = Structure(shape, arcs, arc_map, frames, found.positions.to(graph.device))
     rows = dense.lengths + 1
@@ -181,28 +180,33 @@ def run_search(
     return with_search_attributes(lattice, graph.fsa, arc_map)
 
 
-def check_partial_name(fsa: Fsa) -> None:
+def check_search_names(fsa: Fsa, frame_idx: str | None, seqframe_idx: str | None = None) -> None:
     """Refuses a graph with an attribute that lattices get.
 
     Raises:
       FsaValueError: there is one.
     """
+    FrameNames(frame_idx, seqframe_idx).check(fsa)
     if PARTIAL in fsa.attributes:
         raise FsaValueError(
             f"a_fsas: has an attribute {PARTIAL!r} already, which lattices get; rename it"
         )
 
 
-def raise_bad_score(found: native.Found, dense: DenseFsaVec) -> None:
+def raise_bad_score(bad_score: Tensor, dense: DenseFsaVec) -> None:
     """Tells of a frame score that may not be used.
+
+    Args:
+      bad_score: empty, or sequence, frame and symbol.
+      dense: the frame scores.
 
     Raises:
       FsaValueError: there is one.
     """
-    if found.bad_score.numel():
-        s, t, symbol = found.bad_score.tolist()
+    if bad_score.numel():
+        s, t, symbol = bad_score.tolist()
         n, t = int(dense.utterances[s]), int(dense.start_frames[s]) + t
-        raise bad_score("b_fsas", n, t, symbol, float(dense.scores.detach()[n, t, symbol]))
+        raise bad_score_error("b_fsas", n, t, symbol, float(dense.scores.detach()[n, t, symbol]))
 
 
 class FoundArcs(NamedTuple):

@@ -284,7 +284,7 @@ class GraphFileSearch:
             )
         else:
             self.graph = DecodingGraph(graph, topology=settings.topology)
-        self._pronunciations = lang.pronunciation_ids()
+        self._pronunciations = lang.pronunciation_ids
         self._silence = () if settings.silence is None else (lang.tokens[settings.silence],)
         self.G = load_fsa(settings.lm) if settings.lm is not None else None
         self.context: ContextGraph | None = None

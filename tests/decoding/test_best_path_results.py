@@ -10,8 +10,11 @@ import pytest
 import torch
 from small_lattices import (
     LEXICON,
+    NUM_TOKENS,
     SEEDS,
+    BackOffModel,
     all_paths,
+    lexicon_fst,
     random_log_probs,
     score_of,
     small_hlg,
@@ -20,11 +23,17 @@ from small_lattices import (
 )
 
 from wfst_entropy import (
+    DecodingGraph,
     DenseFsaVec,
     Fsa,
     best_path_results,
+    compose,
+    connect,
     forced_align,
+    frame_posteriors,
     intersect_dense,
+    intersect_dense_pruned,
+    local_entropy,
     path_entropy,
     prune,
 )
@@ -133,6 +142,30 @@ def test_empty_and_partial_lattices():
     (result,) = best_path_results(cut, {7: [(1, 2, 3)]})
     assert result.partial
     assert (result.words[0].start_frame, result.words[0].end_frame) == (0, 1)
+
+
+def test_an_utterance_without_frames_has_a_path_and_no_tokens():
+    lattice = Fsa.from_str("0 1 -1 -1 -2\n1").set_attribute_("frame_idx", torch.tensor([0]))
+    assert best_path_results(lattice, {}) == [(True, False, [], [], -2.0, 1.0, 0.0)]
+
+
+@pytest.mark.parametrize("topology", ["standard", "modified"])
+def test_pruned_search_with_an_implied_topology_and_back_off_arcs(topology):
+    lengths = (6, 4)
+    for seed in range(3):
+        model = BackOffModel(random.Random(seed))
+        composed = connect(compose(lexicon_fst(), model.fsa(acceptor=True)))
+        composed.set_attribute_("tokens", composed.labels.clone())
+        graph = DecodingGraph(composed, topology=topology)
+        log_probs = random_log_probs(seed, lengths)
+        dense = DenseFsaVec.from_lengths(log_probs, torch.tensor(lengths))
+        lattice = intersect_dense_pruned(graph, dense, search_beam=50, output_beam=50)
+        sums = frame_posteriors(lattice, NUM_TOKENS).sum(2)
+        torch.testing.assert_close(sums.sum(1), torch.tensor([6.0, 4.0]).double())
+        torch.testing.assert_close(local_entropy(lattice).sum(1), path_entropy(lattice))
+        for result in best_path_results(lattice, LEXICON):
+            assert result.words and all(word.start_frame is not None for word in result.words)
+        check_times(lattice, log_probs, lengths, topology == "modified")
 
 
 def test_without_pronunciations_there_are_no_times():

@@ -139,6 +139,24 @@ def test_lattices_that_outgrow_the_limit_are_pruned_then_kept(caplog):
     torch.testing.assert_close(get_tot_scores(kept), get_tot_scores(lattice))
 
 
+def test_scales_and_what_is_forbidden():
+    lattice = small_lattices(7, (3,))
+    scaled = scaled_lattice(lattice, am_scale=2.0, lm_scale=0.0)
+    torch.testing.assert_close(scaled.scores, 2 * (lattice.scores - lattice.lm_scores))
+    back = scaled_lattice(scaled_lattice(lattice, 2.0, 4.0), 0.5, 0.25)
+    torch.testing.assert_close(back.scores, lattice.scores)
+    torch.testing.assert_close(back.lm_scores, lattice.lm_scores)
+    model = BackOffModel(random.Random(7)).fsa()
+    forbidden = model.with_scores(model.scores.masked_fill(model.labels == 1, -torch.inf))
+    without = rescore_with_whole_lattice(lattice, forbidden, [0.0, 1.0])
+    assert all(1 not in get_aux_labels(path)[0] for path in without.values())
+    nothing = forbidden.with_scores(torch.full_like(model.scores, -torch.inf))
+    first = get_aux_labels(one_best_decoding(lattice))
+    assert get_aux_labels(one_best_decoding(rescore_with_whole_lattice(lattice, nothing))) == first
+    lists = rescore_with_n_best_list(lattice, nothing, 20, [0.0, 1.0])
+    assert [get_aux_labels(path) for path in lists.values()] == [first, first]
+
+
 def test_errors():
     lattice, model = small_lattices(1, (3,)), BackOffModel(random.Random(1)).fsa()
     without = Fsa(lattice.shape, lattice.arcs, lattice.scores, aux_labels=lattice.aux_labels)

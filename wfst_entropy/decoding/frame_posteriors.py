@@ -124,7 +124,7 @@ class Emissions(NamedTuple):
 
     def prob(self, cells: Tensor, labels: Tensor) -> Tensor:
         """The probabilities of labels in frames where they occur."""
-        width = int(self.labels.max()) + 1
+        width = _width(self.labels)
         return self.probs[
             torch.searchsorted(self.cells * width + self.labels, cells * width + labels)
         ]
@@ -139,8 +139,13 @@ def emissions(lattice: Fsa, emitting: Tensor, posterior: Tensor) -> Emissions:
     """
     frames, labels = frames_of_arcs(lattice)[emitting], lattice.labels[emitting].long()
     num_frames = int(frames.max()) + 1 if frames.numel() else 0
-    width = int(labels.max()) + 1 if labels.numel() else 1
+    width = _width(labels)
     cells = lattice.arc_to_fsa()[emitting] * num_frames + frames
     entries, position = torch.unique(cells * width + labels, return_inverse=True)
     probs = posterior.new_zeros(len(entries)).index_add_(0, position, posterior[emitting])
     return Emissions(entries // width, entries % width, probs, num_frames)
+
+
+def _width(labels: Tensor) -> int:
+    """One more than the largest label."""
+    return int(labels.max()) + 1 if labels.numel() else 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from wfst_entropy.decoding.errors import DecodingError
@@ -13,7 +14,8 @@ def scaled_lattice(lattice: Fsa, am_scale: float = 1.0, lm_scale: float = 1.0) -
 
     .. math:: w(a) = \alpha (w_0(a) - l_0(a)) + \lambda\, l_0(a), \qquad l(a) = \lambda\, l_0(a)
 
-    where :math:`l` are the `lm_scores`, the part of the scores that came from the graph.
+    where :math:`l` are the `lm_scores`, the part of the scores that came from the graph.  What one
+    of them forbids (-inf) stays so.
 
     Args:
       lattice: an FSA or a vector with the float attribute `lm_scores`.
@@ -29,8 +31,21 @@ def scaled_lattice(lattice: Fsa, am_scale: float = 1.0, lm_scale: float = 1.0) -
     [-2.0, -0.5]
     """
     graph = lm_scores_of(lattice)
-    scaled = lattice.with_scores(am_scale * (lattice.scores - graph) + lm_scale * graph)
-    return scaled.set_attribute_("lm_scores", lm_scale * graph)
+    impossible = graph.detach() == -torch.inf
+    graph = lm_scale * graph.masked_fill(impossible, 0.0)
+    scores = am_scale * acoustic_scores(lattice).masked_fill(impossible, -torch.inf) + graph
+    return lattice.with_scores(scores).set_attribute_("lm_scores", graph)
+
+
+def acoustic_scores(lattice: Fsa) -> Tensor:
+    """What is left of the scores without `lm_scores`, `(num_arcs,)`; -inf where they are.
+
+    Raises:
+      DecodingError: the lattice has no `lm_scores`.
+    """
+    impossible = lattice.scores.detach() == -torch.inf
+    left = lattice.scores.masked_fill(impossible, 0.0) - lm_scores_of(lattice)
+    return left.masked_fill(impossible, -torch.inf)
 
 
 def lm_scores_of(lattice: Fsa) -> Tensor:

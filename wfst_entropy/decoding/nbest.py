@@ -15,7 +15,7 @@ from wfst_entropy.algorithms import (
 from wfst_entropy.algorithms._pairing import Pairing
 from wfst_entropy.algorithms.phi_compose import compose_pairs
 from wfst_entropy.decoding.errors import DecodingError
-from wfst_entropy.decoding.lattice_scores import lm_scores_of
+from wfst_entropy.decoding.lattice_scores import acoustic_scores, lm_scores_of
 from wfst_entropy.decoding.one_best import words_of_paths
 from wfst_entropy.decoding.word_arcs import word_arcs
 from wfst_entropy.fsa import Fsa, RaggedShape, RaggedTensor
@@ -126,7 +126,7 @@ class Nbest:
 
     def am_scores(self) -> RaggedTensor:
         """The part of `total_scores` that came from the frames; raises as `lm_scores`."""
-        return self._sums(self.fsa.scores - lm_scores_of(self.fsa))
+        return self._sums(acoustic_scores(self.fsa))
 
     def intersect(self, lattice: Fsa) -> Nbest:
         """The best path of each word sequence in the lattice of its utterance.

@@ -8,17 +8,20 @@ from typing import overload
 
 import torch
 
-from wfst_entropy.algorithms import phi_compose, prune, shortest_path, top_sort
+from wfst_entropy.algorithms import get_tot_scores, phi_compose, prune, shortest_path, top_sort
 from wfst_entropy.algorithms._surgery import MAX_STATES
 from wfst_entropy.algorithms.phi_compose import BackOff, model_scores
 from wfst_entropy.decoding.errors import DecodingError
-from wfst_entropy.decoding.lattice_scores import lm_scores_of, scaled_lattice
+from wfst_entropy.decoding.lattice_scores import acoustic_scores, lm_scores_of, scaled_lattice
 from wfst_entropy.decoding.nbest import Nbest
 from wfst_entropy.decoding.one_best import one_best_decoding
 from wfst_entropy.fsa import Fsa
 from wfst_entropy.fsa.errors import FsaRuntimeError
+from wfst_entropy.semirings import TropicalSemiring
 
 logger = logging.getLogger(__name__)
+
+_BEST = TropicalSemiring()
 
 # A lattice that outgrows the limits with the new model is pruned to these beams, in nats, in turn.
 _BEAMS = (16.0, 8.0, 4.0, 2.0)
@@ -163,7 +166,7 @@ def _new_lm_scores(
     """A vector in which the scores of `G` stand in the place of `lm_scores`."""
     if G.num_fsas != 1:
         raise DecodingError(f"G: must be one language model, got a vector of {G.num_fsas} FSAs.")
-    acoustic = lattice.with_scores(lattice.scores - lm_scores_of(lattice))
+    acoustic = lattice.with_scores(acoustic_scores(lattice))
     composed, _, b_map = phi_compose(
         acoustic, G, phi_label=phi_label, backoff=backoff, ret_arc_maps=True, max_states=max_states
     )
@@ -209,7 +212,7 @@ def _fitting(
 
 def _with_first_pass(rescored: Fsa, first_pass: Fsa) -> Fsa:
     """Vectors; where nothing is left of an utterance, what the first pass had of it."""
-    had, has = (fsas.shape.row_splits(1).diff() > 0 for fsas in (first_pass, rescored))
+    had, has = (get_tot_scores(x.detach(), _BEST) > -torch.inf for x in (first_pass, rescored))
     lost = (had & ~has).nonzero().flatten().tolist()
     if not lost:
         return rescored

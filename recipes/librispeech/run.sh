@@ -8,9 +8,9 @@
 #   ./run.sh --stage 10 --stop-stage 10 --entropy-loss-scale 0.1 --exp-dir exp/more-entropy
 #
 # Stages: 0 corpus, 1 manifests, 3 filter bank features, 5 tokens and lang directory (all by
-# prepare.sh), 10 training, 11 decoding, 12 report. A stage whose output exists is skipped (the report
-# is written anew), an interrupted training goes on where it was. Where an option's default is empty,
-# the corpus decides.
+# prepare.sh), 8 language models and decoding graphs (by prepare_lm.sh), 10 training, 11 decoding with
+# every method, 12 report. A stage whose output exists is skipped (the report is written anew), an
+# interrupted training goes on where it was. Where an option's default is empty, the corpus decides.
 
 set -eou pipefail
 
@@ -40,8 +40,12 @@ base_lr=               # highest learning rate
 world_size=1           # training processes
 avg=                   # epochs to average for decoding
 train_options=         # further options of train.py, in one string
-decoding_method=ctc-greedy-search # how to decode
-max_wer=               # fail when the WER of a test set is higher, in per cent
+lm_text=               # further text for the language models, one sentence a line
+lm_arpa=               # a published n-gram for the decoding graph, instead of an estimated one
+rescoring_arpa=        # the same for rescoring
+lexicon=               # with --lm-arpa: a file with a word at the beginning of each line
+decoding_method="ctc-greedy-search 1best whole-lattice-rescoring" # how to decode, one or several
+max_wer=               # fail when a method's WER of a test set is higher, in per cent
 num_jobs=2             # processes at a time in the preparation
 seed=42                # of the corpus, the order of the data and the training
 python=python3         # the interpreter that has wfst_entropy installed
@@ -69,6 +73,7 @@ if [ "$corpus" = mini ]; then
   set_default max_duration 80
   set_default base_lr 0.003
   set_default avg 1
+  set_default lm_text "$RECIPE/mini_corpus/clauses.txt"
   case "$encoder" in
     tdnn) size=(--encoder-dim 384 --num-layers 8) ;;
     lstm) size=(--encoder-dim 320 --num-layers 4) ;;
@@ -86,6 +91,9 @@ else
 fi
 # The matrices of an LSTM's time step are small: a second thread makes it slower, not faster.
 [ "$encoder" != lstm ] || export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
+# Either spelling of a method's name, and commas between several, will do.
+decoding_method="${decoding_method//_/-}"
+decoding_method="${decoding_method//,/ }"
 set_default data_dir "$RECIPE/data/$corpus"
 set_default exp_dir "$RECIPE/exp/$corpus-$encoder"
 lang_dir="$data_dir/lang_$token_type"
@@ -113,28 +121,61 @@ train_stage() {
     --world-size "$world_size" --seed "$seed" $train_options
 }
 
+language_model_stage() {
+  local options=() name last=3
+  case " $decoding_method " in
+    *ctc-prefix-beam-search*) last=4 ;;
+    " ctc-greedy-search ") log "greedy search needs none, skipping"; return 0 ;;
+  esac
+  for name in data_dir token_type vocab_size lm_text lm_arpa rescoring_arpa lexicon python; do
+    [ -z "${!name}" ] || options+=("--${name//_/-}" "${!name}")
+  done
+  "$RECIPE/prepare_lm.sh" --stop-stage "$last" "${options[@]}"
+}
+
 decode_stage() {
   need "$exp_dir/epoch-$num_epochs.pt" \
     "make it with: $AGAIN --stage 10 --stop-stage 10" || return 1
+  local method
+  for method in $decoding_method; do
+    decode_by "$method" || return 1
+  done
+}
+
+decode_by() {
+  # $1: a decoding method. Scales are tuned on dev where it has some.
+  local method="$1" options=() graph="$lang_dir/HLG.pt"
   # decode.py writes it when all test sets are done
-  local result="$exp_dir/$decoding_method/config-epoch-$num_epochs-avg-$avg-use-averaged-model.yaml"
-  if [ "$result" -nt "$exp_dir/epoch-$num_epochs.pt" ]; then
-    log "decoded already, skipping: $result is newer than the model"
+  local result="$exp_dir/$method/config-epoch-$num_epochs-avg-$avg-use-averaged-model.yaml"
+  case "$method" in
+    ctc-greedy-search) graph= ;;
+    ctc-prefix-beam-search)
+      graph="$lang_dir/5gram.pt"
+      options=(--tokens-ngram 5 --tune true)
+      ;;
+    nbest-oracle) ;;
+    *) options=(--tune true) ;;
+  esac
+  [ -z "$graph" ] || need "$graph" "make it with: $AGAIN --stage 8 --stop-stage 8" || return 1
+  if [ "$result" -nt "$exp_dir/epoch-$num_epochs.pt" ] && [ ! "$graph" -nt "$result" ]; then
+    log "decoded already, skipping: $result is newer than the model${graph:+ and its graph}"
     return 0
   fi
   "$python" "$RECIPE/decode.py" --exp-dir "$exp_dir" --epoch "$num_epochs" --avg "$avg" \
-    --use-averaged-model true --decoding-method "$decoding_method"
+    --use-averaged-model true --decoding-method "$method" "${options[@]}"
 }
 
 report_stage() {
-  need "$exp_dir/$decoding_method/summary-*.json" \
+  local method="${decoding_method%% *}"
+  need "$exp_dir/$method/summary-*.json" \
     "make it with: $AGAIN --stage 11 --stop-stage 11" || return 1
   "$python" "$RECIPE/report.py" --exp-dir "$exp_dir" --epoch "$num_epochs" --avg "$avg" \
-    --decoding-method "$decoding_method" ${max_wer:+--max-wer "$max_wer"}
+    --decoding-method "$method" ${max_wer:+--max-wer "$max_wer"}
 }
 
 need_package "$python"
 if [ "$stage" -le 5 ]; then prepare; fi
+run_stage 8 "language models and decoding graphs" language_model_stage
 run_stage 10 "training ($encoder, $num_epochs epochs) in $exp_dir" train_stage
 run_stage 11 "decoding ($decoding_method)" decode_stage
 run_stage 12 "report" report_stage

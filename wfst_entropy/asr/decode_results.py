@@ -25,10 +25,11 @@ def entropy_table(decoded: Iterable[DecodedUtterance]) -> list[str]:
     """Lines of `entropy-*.tsv`: one for each utterance whose reference can be aligned.
 
     Entropies are in nats: `entropy` of the alignments of the reference, `lattice_entropy` of the
-    paths that the search kept; `confidence` is the mean over the words that it found.
+    paths that the search kept, `word_entropy` of their word sequences. `confidence` is the mean
+    over the words that it found.
     """
     columns = ["cut", "frames", "labels", "entropy", "per_frame", "per_label", "blank_fraction"]
-    lines = ["\t".join([*columns, "peakiness", "lattice_entropy", "confidence"])]
+    lines = ["\t".join([*columns, "peakiness", "lattice_entropy", "word_entropy", "confidence"])]
     for utterance in decoded:
         s = utterance.stats
         if s is None:
@@ -38,7 +39,7 @@ def entropy_table(decoded: Iterable[DecodedUtterance]) -> list[str]:
             f"{utterance.cut_id}\t{s.num_frames}\t{s.num_labels}\t{s.entropy:.6f}"
             f"\t{s.entropy_per_frame:.6f}\t{s.entropy_per_label:.6f}\t{s.blank_fraction:.4f}"
             f"\t{peakiness}\t{_digits(utterance.lattice_entropy)}"
-            f"\t{_digits(mean_confidence([utterance]))}"
+            f"\t{_digits(utterance.word_entropy)}\t{_digits(mean_confidence([utterance]))}"
         )
     return lines
 
@@ -47,10 +48,14 @@ def _digits(value: float | None) -> str:
     return "" if value is None else f"{value:.6f}"
 
 
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
 def mean_confidence(decoded: Iterable[DecodedUtterance]) -> float | None:
     """The mean confidence of the words found; None where the method does not tell any."""
-    known = [c for utterance in decoded for c in utterance.confidences if c is not None]
-    return sum(known) / len(known) if known else None
+    return _mean(c for utterance in decoded for c in utterance.confidences)
 
 
 def _times(words: Iterable[WordTime]) -> list[dict[str, Any]]:
@@ -116,7 +121,6 @@ def write_test_set(
     alignment = summarise([u.stats for u in decoded if u.stats is not None])
     deviation = time_deviation([d for u in decoded for d in u.deviations()])
     latencies = [x for u in decoded for x in u.latencies()]
-    entropies = [u.lattice_entropy for u in decoded if u.lattice_entropy is not None]
     summary = {
         "test_set": test_set,
         "decoding_method": options.decoding_method,
@@ -132,12 +136,13 @@ def write_test_set(
         "not_decoded": {u.cut_id: u.problem for u in decoded if u.failed},
         "not_aligned": {u.cut_id: u.problem for u in decoded if u.problem and not u.failed},
         "search_problems": {u.cut_id: u.search_problem for u in decoded if u.search_problem},
-        "mean_lattice_entropy": sum(entropies) / len(entropies) if entropies else None,
+        "mean_lattice_entropy": _mean(u.lattice_entropy for u in decoded),
+        "mean_word_entropy": _mean(u.word_entropy for u in decoded),
         "mean_confidence": mean_confidence(decoded),
         "seconds": (spent or TimeSpent()).as_dict(),
         "alignment": alignment.as_dict() if alignment else None,
         "word_times": deviation.as_dict() if deviation else None,
-        "mean_emission_latency": sum(latencies) / len(latencies) if latencies else None,
+        "mean_emission_latency": _mean(latencies),
     }
     _write(options.res_dir / f"summary-{name}.json", [json.dumps(summary, indent=2)])
     return summary

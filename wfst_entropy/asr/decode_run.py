@@ -55,6 +55,7 @@ class DecodedUtterance:
         of the last one, seconds.
       confidences: of the same words, None where the method does not tell.
       lattice_entropy: of the paths that the search kept, nats; None without a lattice.
+      word_entropy: of their word sequences alone, nats; None where the method does not tell.
       stats: entropy and peakiness of its alignments; None where the text cannot be aligned.
       aligned: words of the reference with the times of the forced alignment, seconds.
       spans: the same words with score and entropy.
@@ -70,6 +71,7 @@ class DecodedUtterance:
     emitted: list[WordTime] = dataclasses.field(default_factory=list)
     confidences: list[float | None] = dataclasses.field(default_factory=list)
     lattice_entropy: float | None = None
+    word_entropy: float | None = None
     stats: AlignmentStats | None = None
     aligned: list[WordTime] = dataclasses.field(default_factory=list)
     spans: list[WordSpan] = dataclasses.field(default_factory=list)
@@ -194,6 +196,7 @@ class Decoder:
                     emitted=self._emitted_words(hypotheses[row], cut),
                     confidences=[word.confidence for word in hypotheses[row].times],
                     lattice_entropy=hypotheses[row].entropy,
+                    word_entropy=hypotheses[row].word_entropy,
                     stats=None if problem else stats[row],
                     aligned=aligned,
                     spans=spans,

@@ -12,6 +12,7 @@ from wfst_entropy.metrics.bootstrap import WerDifference, wer_difference
 from wfst_entropy.metrics.wer import Recognition, read_recogs
 
 BASELINE = "ctc-greedy-search"
+_SHORT = {"hlg_scale": "hlg", "ngram_lm_scale": "lm"}
 
 
 def methods_decoded(exp_dir: Path, suffix: str) -> dict[str, list[dict[str, Any]]]:
@@ -41,7 +42,8 @@ def method_tables(exp_dir: Path, suffix: str, test_sets: Sequence[str]) -> list[
       test_sets: those to tell of.
 
     Returns:
-      Two tables; none where only one method has been used, or greedy search has not.
+      Two tables for each test set; none where only one method has been used, or greedy search has
+      not.
 
     Raises:
       OptionError: a summary cannot be read.
@@ -50,23 +52,26 @@ def method_tables(exp_dir: Path, suffix: str, test_sets: Sequence[str]) -> list[
     decoded = methods_decoded(exp_dir, suffix)
     if len(decoded) < 2 or BASELINE not in decoded:
         return []
-    errors, searches = [], []
+    tables = []
     scored = {str(summary["test_set"]) for summary in decoded[BASELINE]}
     for test_set in sorted(scored.intersection(test_sets)):
         greedy = _recogs(exp_dir, BASELINE, test_set, suffix)
+        errors, searches = [], []
         for method, summaries in decoded.items():
             for summary in (s for s in summaries if s["test_set"] == test_set):
                 change = None
                 if method != BASELINE:
                     results = _recogs(exp_dir, method, test_set, suffix)
                     change = wer_difference(greedy, results)
-                errors.append([test_set, method, *_errors(summary, change)])
-                searches.append([test_set, method, *_search(summary)])
-    columns = ["test set", "method", "WER %", "ins/del/sub", "change %", "95 % interval"]
-    first = Table("Decoding methods (change of WER relative to greedy search)", columns, errors)
-    columns = ["test set", "method", "scales", "RTF", "lattice H", "confidence", "latency"]
-    second = Table("Searches (RTF without the model; H in nats; latency in ms)", columns, searches)
-    return [first, second]
+                errors.append([method, *_errors(summary, change)])
+                searches.append([method, *_search(summary)])
+        title = f"Methods on {test_set}: change of WER relative to greedy search"
+        columns = ["method", "WER %", "ins/del/sub", "change % (95 % interval)"]
+        tables.append(Table(title, columns, errors))
+        title = f"Searches on {test_set}: time by speech, entropies in nats, latency in ms"
+        columns = ["method", "scales", "RTF", "H of paths", "H of words", "conf.", "lat."]
+        tables.append(Table(title, columns, searches))
+    return tables
 
 
 def _recogs(exp_dir: Path, method: str, test_set: str, suffix: str) -> list[Recognition]:
@@ -77,9 +82,9 @@ def _errors(summary: dict[str, Any], change: WerDifference | None) -> list[str]:
     kinds = (summary["insertions"], summary["deletions"], summary["substitutions"])
     row = [f"{summary['wer']:.2f}", "/".join(map(str, kinds))]
     if change is None:
-        return [*row, "", ""]
-    interval = f"{change.relative_low:+.1f} to {change.relative_high:+.1f}"
-    return [*row, f"{change.relative:+.1f}", interval]
+        return [*row, ""]
+    interval = f"({change.relative_low:+.1f} to {change.relative_high:+.1f})"
+    return [*row, f"{change.relative:+.1f} {interval}"]
 
 
 def _search(summary: dict[str, Any]) -> list[str]:
@@ -87,9 +92,10 @@ def _search(summary: dict[str, Any]) -> list[str]:
     scales = summary.get("scales", {})
     seconds = summary.get("seconds", {})
     return [
-        ", ".join(f"{name.removesuffix('_scale')} {value:g}" for name, value in scales.items()),
+        ", ".join(f"{_SHORT.get(name, name)} {value:g}" for name, value in scales.items()),
         format_number(seconds.get("search_real_time_factor"), 4),
         format_number(summary.get("mean_lattice_entropy"), 2),
+        format_number(summary.get("mean_word_entropy"), 3),
         format_number(summary.get("mean_confidence"), 3),
         format_number(summary["mean_emission_latency"], 0, 1000.0),
     ]

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Writes the text of the language model: training transcripts and given sentences, none held out.
 
-Usage: prepare_lm_text.py --manifest-dir data/manifests --further clauses.txt --output lm_text.txt
+Usage: prepare_lm_text.py --manifest-dir data/manifests --further clauses.txt --lm-dir data/lm
 
-The sentences of all dev and test parts are left out, and the file is read again to see to it.
+Writes lm_text.txt, its words and the list of its sources. The sentences of all dev and test parts
+are left out, and the text is read again to see to it.
 """
 
 from __future__ import annotations
@@ -29,25 +30,35 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--further", type=Path, nargs="*", default=[], help="further text, one sentence a line"
     )
-    parser.add_argument("--output", type=Path, default=Path("data/lm/lm_text.txt"))
+    parser.add_argument("--lm-dir", type=Path, default=Path("data/lm"))
     return parser
 
 
-def write_text(manifest_dir: Path, further: list[Path], output: Path) -> None:
-    """Writes the text, unless it is there and newer than its sources; checks it in any case."""
+def write_lines(path: Path, lines: list[str]) -> None:
+    """Writes a whole file or nothing."""
+    with replacing(path) as file:
+        file.write("".join(line + "\n" for line in lines).encode("utf-8"))
+
+
+def write_text(manifest_dir: Path, further: list[Path], lm_dir: Path) -> None:
+    """Writes text and words, unless they are newer than their sources; checks them in any case."""
+    output, words, sources = (lm_dir / f"lm_{name}.txt" for name in ("text", "words", "sources"))
     manifests = transcript_files(manifest_dir, "train")
     held_out_files = [
         file for subset in ("dev", "test") for file in transcript_files(manifest_dir, subset)
     ]
     held_out = list(transcripts(held_out_files))
-    if is_newer(output, [*manifests, *held_out_files, *further]):
+    files = [*manifests, *held_out_files, *further]
+    same = sources.is_file() and read_sentences(sources) == [str(file) for file in files]
+    if same and is_newer(words, [output]) and is_newer(output, files):
         logging.info("%s exists, skipping", output)
     else:
         sentences = [line for path in further for line in read_sentences(path)]
         text = select_lm_text(transcripts(manifests), sentences, held_out)
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(output) as file:
-            file.write("".join(line + "\n" for line in text.sentences).encode("utf-8"))
+        lm_dir.mkdir(parents=True, exist_ok=True)
+        write_lines(output, text.sentences)
+        write_lines(words, sorted({word for line in text.sentences for word in line.split()}))
+        write_lines(sources, [str(file) for file in files])
         logging.info(
             "%s: %d transcripts and %d further sentences; %d sentences of dev and test left out",
             output,
@@ -64,7 +75,7 @@ def main() -> int:
     args = get_parser().parse_args()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     try:
-        write_text(args.manifest_dir, args.further, args.output)
+        write_text(args.manifest_dir, args.further, args.lm_dir)
     except (FsaError, OSError) as error:
         logging.error("%s", error)
         return 1

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from wfst_entropy.algorithms import path_entropy
 from wfst_entropy.asr.options import OptionError
-from wfst_entropy.asr.search.greedy import hypothesis_of_tokens
-from wfst_entropy.asr.search.method import Hypothesis, Scales, SearchSetup
+from wfst_entropy.asr.search.method import Hypothesis, Scales, SearchSetup, WordFrames
+from wfst_entropy.asr.word_pieces import words_of_tokens
 from wfst_entropy.decoding import (
     DecodingGraph,
     Nbest,
+    confusion_network,
     get_aux_labels,
     intersect_dense_pruned,
+    lattice_entropy,
+    ranges_of_words,
     scaled_lattice,
 )
 from wfst_entropy.fsa import DenseFsaVec, Fsa, load_fsa
+from wfst_entropy.lang import LangDir
 
 
 def load_graph(path: Path, stage: int) -> Fsa:
@@ -55,7 +59,7 @@ class LatticeSource:
         if hlg_scale <= 0:
             raise OptionError(f"hlg_scale: needs more than 0, got {hlg_scale}")
         self.options, self.tokenizer, self.hlg_scale = setup.options, setup.tokenizer, hlg_scale
-        self.words = setup.lang.words
+        self.words, self.pronunciations = setup.lang.words, _pronunciations(setup.lang)
         if self.options.topology == "hlg":
             graph = load_graph(setup.lang.path / "HLG.pt", 2)
             graph = graph.with_scores(graph.scores * hlg_scale)
@@ -89,23 +93,46 @@ class LatticeSource:
         """The words of each linear FSA."""
         return [[self.words[word] for word in path] for path in get_aux_labels(paths)]
 
+    @torch.inference_mode()
     def hypotheses(self, lattices: Fsa, paths: Fsa) -> list[Hypothesis]:
-        """The words of one path of each lattice, with times and the entropy of the lattice.
+        """The words of one path of each lattice, with times, confidences and entropies.
 
         Args:
           lattices: one for each utterance.
           paths: linear FSAs, one for each utterance.
         """
-        entropies = path_entropy(lattices).tolist()
+        words = get_aux_labels(paths)
+        networks = confusion_network(lattices, words)
+        entropies = lattice_entropy(lattices)
         found = []
-        for row, words in enumerate(self.spelled(paths)):
-            tokens, frames = self._tokens(paths[row])
-            spelled = hypothesis_of_tokens(tokens, frames, self.tokenizer)
-            problem = ""
-            if bool(paths[row].partial.any()):
-                problem = "the beam lost all paths to the end of a sentence; this is part of one"
-            found.append(Hypothesis(words, spelled.times, entropies[row], problem))
+        for row, (ids, network) in enumerate(zip(words, networks, strict=True)):
+            confidences = [place.prob(word) for place, word in zip(network.words, ids, strict=True)]
+            of_words = float(entropies.words[row])
+            found.append(
+                Hypothesis(
+                    words=[self.words[word] for word in ids],
+                    times=self._times(ids, paths[row], confidences),
+                    entropy=float(entropies.paths[row]),
+                    word_entropy=None if math.isnan(of_words) else of_words,
+                    problem=_problem(paths[row]),
+                )
+            )
         return found
+
+    def _times(self, ids: list[int], path: Fsa, confidences: list[float]) -> list[WordFrames]:
+        """Where the words of a path lie; nothing where its tokens do not tell."""
+        tokens, frames = self._tokens(path)
+        ranges = ranges_of_words(ids, tokens, self.pronunciations)
+        times = []
+        for word, confidence, (start, end) in zip(ids, confidences, ranges or (), strict=False):
+            pieces = [self.tokenizer.symbols[token] for token in tokens[start:end]]
+            # marks between words belong to none of them
+            spoken = [i for i, number in enumerate(words_of_tokens(pieces)) if number is not None]
+            if not spoken:
+                return []
+            first, last = (frames[start + i] for i in (spoken[0], spoken[-1]))
+            times.append(WordFrames(self.words[word], first, last, confidence))
+        return times
 
     def _tokens(self, path: Fsa) -> tuple[list[int], list[int]]:
         """The tokens along a path, repetitions and blanks removed, and their first frames."""
@@ -113,3 +140,19 @@ class LatticeSource:
         labels, frames = path.labels[emits].tolist(), path.frame_idx[emits].tolist()
         starts = [i for i, t in enumerate(labels) if t != 0 and (i == 0 or t != labels[i - 1])]
         return [labels[i] for i in starts], [frames[i] for i in starts]
+
+
+def _problem(path: Fsa) -> str:
+    if path.num_states == 0:
+        return "the search found no path; widen its beams, or allow more active states"
+    if bool(path.partial.any()):
+        return "no path of the beam ended where a sentence may end; this is the best of the others"
+    return ""
+
+
+def _pronunciations(lang: LangDir) -> dict[int, list[list[int]]]:
+    """The token sequences of each word, by number."""
+    found: dict[int, list[list[int]]] = {}
+    for word, tokens in lang.lexicon:
+        found.setdefault(lang.words[word], []).append([lang.tokens[token] for token in tokens])
+    return found

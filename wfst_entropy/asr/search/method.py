@@ -38,8 +38,10 @@ class Hypothesis:
     Attributes:
       words: the transcript.
       times: where the words lie, in frames of the model's output.
-      entropy: of what the search kept (the paths of a lattice, the prefixes of a beam), nats; None
-        where it keeps but one.
+      entropy: of the paths of the lattice that was searched, words and alignments together, nats;
+        None without a lattice.
+      word_entropy: of the word sequences alone, nats; None where the method does not tell, or the
+        lattice is too large to tell.
       problem: what is wrong with it, or "": where the beam lost every path to a final state, it is
         the best one that ended elsewhere.
     """
@@ -47,6 +49,7 @@ class Hypothesis:
     words: list[str]
     times: list[WordFrames]
     entropy: float | None = None
+    word_entropy: float | None = None
     problem: str = ""
 
 

@@ -69,7 +69,7 @@ class PrefixBeamSearch:
     def _hypothesis(self, result: PrefixSearchResult) -> Hypothesis:
         best = result.hypotheses[0]
         hypothesis = hypothesis_of_tokens(best.tokens, best.start_frames, self.tokenizer)
-        hypothesis.entropy = result.entropy
+        hypothesis.word_entropy = result.entropy
         if result.partial:
             hypothesis.problem = f"the search ended at frame {result.num_frames}"
         return hypothesis

@@ -10,7 +10,6 @@ from torch import Tensor
 from wfst_entropy.algorithms import _surgery
 from wfst_entropy.fsa import Fsa, FsaTypeError, FsaValueError
 
-CtcTopology = Literal["standard", "modified", "compact"]
 _TOPOLOGIES = {"standard": 0, "modified": 1, "compact": 2}
 
 
@@ -18,7 +17,7 @@ _TOPOLOGIES = {"standard": 0, "modified": 1, "compact": 2}
 def ctc_compose(
     graph: Fsa,
     vocab_size: int,
-    topology: CtcTopology = "standard",
+    topology: str = "standard",
     *,
     inner_labels: str | None = None,
     ret_arc_map: Literal[False] = False,
@@ -29,7 +28,7 @@ def ctc_compose(
 def ctc_compose(
     graph: Fsa,
     vocab_size: int,
-    topology: CtcTopology = "standard",
+    topology: str = "standard",
     *,
     inner_labels: str | None = None,
     ret_arc_map: Literal[True],
@@ -39,7 +38,7 @@ def ctc_compose(
 def ctc_compose(
     graph: Fsa,
     vocab_size: int,
-    topology: CtcTopology = "standard",
+    topology: str = "standard",
     *,
     inner_labels: str | None = None,
     ret_arc_map: bool = False,

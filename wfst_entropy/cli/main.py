@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import typer
 
-from wfst_entropy.cli import graph_convert, graph_inspection, graph_topologies, lang, lattice, lm
+from wfst_entropy.cli import (
+    graph_compile,
+    graph_convert,
+    graph_inspection,
+    graph_topologies,
+    lang,
+    lattice,
+    lm,
+)
 from wfst_entropy.cli.decode import decode
 from wfst_entropy.cli.env import env
 from wfst_entropy.cli.graph_files import ENDINGS
@@ -37,6 +45,9 @@ add_verbs(app)
 graph = typer.Typer(
     name="graph", help="Topologies and decoding graphs.", no_args_is_help=True, add_completion=False
 )
+graph.command()(graph_compile.ctc)
+graph.command()(graph_compile.lg)
+graph.command()(graph_compile.hlg)
 graph.command()(graph_topologies.rnnt)
 graph.command()(graph_topologies.levenshtein)
 graph.command()(graph_topologies.context)

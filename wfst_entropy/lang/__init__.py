@@ -20,6 +20,7 @@ from wfst_entropy.lang.lang_dir import LangDir
 from wfst_entropy.lang.lang_dir_check import check_lang_dir
 from wfst_entropy.lang.lang_files import Silence, write_lang_dir
 from wfst_entropy.lang.lang_finding import LangFinding
+from wfst_entropy.lang.lang_graphs import compile_lang_graphs
 from wfst_entropy.lang.lexicon import Lexicon
 from wfst_entropy.lang.lexicon_check import check_lexicon
 from wfst_entropy.lang.lexicon_fst import lexicon_to_fst
@@ -41,6 +42,10 @@ from wfst_entropy.lang.perplexity import (
 from wfst_entropy.lang.position_markers import add_position_markers
 from wfst_entropy.lang.prepare import LangSources, prepare_lang_dir
 from wfst_entropy.lang.spelling import bpe_lexicon, char_lexicon
+from wfst_entropy.lang.training_graph_compiler import (
+    BpeCtcTrainingGraphCompiler,
+    CtcTrainingGraphCompiler,
+)
 from wfst_entropy.lang.vocabulary import (
     VocabularyOverlap,
     compare_vocabularies,
@@ -48,7 +53,9 @@ from wfst_entropy.lang.vocabulary import (
 )
 
 __all__ = [
+    "BpeCtcTrainingGraphCompiler",
     "ContextGraph",
+    "CtcTrainingGraphCompiler",
     "LangDir",
     "LangFinding",
     "LangSources",
@@ -71,6 +78,7 @@ __all__ = [
     "check_ngram_model",
     "compare_vocabularies",
     "compile_hlg",
+    "compile_lang_graphs",
     "compile_lg",
     "context_graph_from_file",
     "context_graph_to_fsa",

@@ -15,7 +15,6 @@ from wfst_entropy.algorithms import (
     ctc_compose,
     remove_epsilon_local,
 )
-from wfst_entropy.algorithms.ctc_compose import CtcTopology
 from wfst_entropy.fsa import EmptyGraphError, Fsa, FsaTypeError, FsaValueError
 from wfst_entropy.fsa.errors import FsaRuntimeError
 from wfst_entropy.inspection import explain
@@ -117,7 +116,7 @@ def compile_lg(
 def compile_hlg(
     lg: Fsa,
     vocab_size: int,
-    topology: CtcTopology = "standard",
+    topology: str = "standard",
     *,
     inner_labels: str | None = None,
     ret_arc_map: Literal[False] = False,
@@ -128,7 +127,7 @@ def compile_hlg(
 def compile_hlg(
     lg: Fsa,
     vocab_size: int,
-    topology: CtcTopology = "standard",
+    topology: str = "standard",
     *,
     inner_labels: str | None = None,
     ret_arc_map: Literal[True],
@@ -138,7 +137,7 @@ def compile_hlg(
 def compile_hlg(
     lg: Fsa,
     vocab_size: int,
-    topology: CtcTopology = "standard",
+    topology: str = "standard",
     *,
     inner_labels: str | None = None,
     ret_arc_map: bool = False,

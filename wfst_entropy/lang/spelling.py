@@ -45,7 +45,7 @@ def bpe_tokens(bpe_model: str | os.PathLike[str]) -> list[str]:
       FsaFormatError: the file is not such a model, or its piece 0 is not `<blk>`.
       FsaRuntimeError: sentencepiece is not installed.
     """
-    model = _load(bpe_model)
+    model = load_bpe_model(bpe_model)
     pieces = [str(model.id_to_piece(i)) for i in range(model.get_piece_size())]
     if pieces[0] != BLANK:
         raise FsaFormatError(
@@ -72,7 +72,7 @@ def bpe_lexicon(
     """
     if num_segmentations < 1:
         raise FsaValueError(f"num_segmentations: must be at least 1, got {num_segmentations}.")
-    model, listed = _load(bpe_model), list(words)
+    model, listed = load_bpe_model(bpe_model), list(words)
     unknown = model.unk_id()
     ids: list[list[int]] = model.encode(listed)
     pieces = bpe_tokens(bpe_model)
@@ -112,7 +112,13 @@ def segmentations(text: str, pieces: Collection[str], number: int) -> list[list[
     return best[0]
 
 
-def _load(bpe_model: str | os.PathLike[str]) -> Any:
+def load_bpe_model(bpe_model: str | os.PathLike[str]) -> Any:
+    """The model in a file, a `sentencepiece.SentencePieceProcessor`.
+
+    Raises:
+      FsaFormatError: there is no such file, or it is something else.
+      FsaRuntimeError: sentencepiece is not installed.
+    """
     try:
         import sentencepiece
     except ImportError as error:

@@ -158,7 +158,7 @@ def test_words_outside_the_word_table_are_refused(tmp_path):
 
 def test_damaged_files_are_read_or_refused_with_their_line(tmp_path):
     generator, refused = random.Random(0), 0
-    for _ in range(200):
+    for _ in range(60):
         data = bytearray(TOY.encode())
         for _ in range(generator.randint(1, 4)):
             i = generator.randrange(len(data))
@@ -174,4 +174,4 @@ def test_damaged_files_are_read_or_refused_with_their_line(tmp_path):
         except FsaFormatError as error:
             assert str(error).startswith(f"{path}: line ")
             refused += 1
-    assert refused > 100
+    assert refused > 30

@@ -120,6 +120,17 @@ def test_every_history_sums_to_one(order, min_counts):
         assert np.exp(model.log_probs(ids)).sum() == pytest.approx(1, abs=1e-9)
 
 
+def test_absolute_smoothing_gives_single_words_their_frequencies():
+    text = zipf_text(2000, 12, seed=6)
+    model = estimate_ngram_model(text, 2, smoothing="absolute", discount_fallback="fixed")
+    count = Counter(w for s in text for w in [*s, "</s>"])
+    for word, number in count.items():
+        value = np.exp(model.tables[0].log_prob[model.word_ids[word]])
+        assert value == pytest.approx(number / count.total(), abs=0.002)
+    with pytest.raises(FsaValueError, match="smoothing: must be"):
+        estimate_ngram_model(text, 2, smoothing="none")
+
+
 def test_a_longer_history_predicts_better():
     text, held_out = zipf_text(3000, 30, seed=1), zipf_text(300, 30, seed=2)
     models = [estimate_ngram_model(text, n, discount_fallback="absolute") for n in (1, 2)]

@@ -70,6 +70,26 @@ def test_the_cost_is_the_divergence_of_the_model_without_an_ngram(model, order):
     assert tested > 10
 
 
+def test_histories_may_have_the_probabilities_of_another_model(model):
+    text = zipf_text(300, 12, seed=7)
+    other = estimate_ngram_model(text, 2, smoothing="absolute", discount_fallback="absolute")
+    ratio = pruning_costs(model, 3, other) / pruning_costs(model, 3)
+    histories = model.ngram_ids(3)[:, :2]
+    told = [
+        sum(m.log_probs(m.ids([[model.words[i] for i in h[: k + 1]]]))[0] for k in range(2))
+        - sum(model.log_probs(h[None, : k + 1])[0] for k in range(2))
+        for m in (other,)
+        for h in histories
+        if h[0] != model.bos
+    ]
+    np.testing.assert_allclose(ratio[histories[:, 0] != model.bos], np.exp(told), rtol=1e-6)
+    stranger = NgramModel(
+        ["<s>", "</s>"], [model.tables[0].select(np.arange(model.num_ngrams[0]) < 2)]
+    )
+    with pytest.raises(FsaValueError, match="history_model: has neither the word '<unk>'"):
+        prune_ngram_model(model, 1e-3, history_model=stranger)
+
+
 def test_pruned_models_sum_to_one_and_get_worse_by_degrees(model):
     text = zipf_text(300, 12, seed=7)
     last, sizes = perplexity(model, text).perplexity, model.num_ngrams

@@ -35,6 +35,9 @@ def train(
     min_counts: Annotated[
         str, typer.Option(help="How often n-grams of length 1, 2... must occur, such as 1,1,2.")
     ] = "1",
+    smoothing: Annotated[
+        str, typer.Option(help="kneser-ney; absolute: for lm prune --history-lm.")
+    ] = "kneser-ney",
     discount_fallback: Annotated[
         str | None,
         typer.Option(help="Where the text is too small for discounts: absolute or fixed."),
@@ -52,6 +55,7 @@ def train(
             order,
             vocabulary=None if limit_vocab is None else _words_of(limit_vocab),
             min_counts=_numbers(min_counts),
+            smoothing=smoothing,  # type: ignore[arg-type]
             discount_fallback=discount_fallback,  # type: ignore[arg-type]
             max_words=max_words,
         )
@@ -65,6 +69,10 @@ def prune(
     threshold: Annotated[
         float, typer.Option(help="Relative rise of perplexity by an n-gram; 1e-9 to 1e-6.")
     ] = 1e-8,
+    history_lm: Annotated[
+        Path | None,
+        typer.Option(help="Probabilities of histories, by lm train --smoothing absolute."),
+    ] = None,
 ) -> None:
     """Leave out n-grams that hardly matter: entropy pruning."""
     from wfst_entropy.lang import prune_ngram_model, read_arpa
@@ -72,7 +80,8 @@ def prune(
     with reported("lm prune"):
         before = read_arpa(model)
         _tell_findings(before, model)
-        _write(prune_ngram_model(before, threshold), lm, before)
+        histories = None if history_lm is None else read_arpa(history_lm)
+        _write(prune_ngram_model(before, threshold, history_model=histories), lm, before)
 
 
 @app.command()

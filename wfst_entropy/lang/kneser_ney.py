@@ -28,6 +28,7 @@ def estimate_ngram_model(
     *,
     vocabulary: Iterable[str] | None = None,
     min_counts: Sequence[int] = (1,),
+    smoothing: Literal["kneser-ney", "absolute"] = "kneser-ney",
     discount_fallback: Fallback | None = None,
     max_words: int = 100_000_000,
 ) -> NgramModel:
@@ -55,6 +56,8 @@ def estimate_ngram_model(
       min_counts: how often an n-gram of each order must occur to be kept; the last number stands
         for all higher orders, none may be smaller than the one before.  Words that occur less often
         count as `<unk>`.
+      smoothing: `"absolute"` takes how often an n-gram occurs in all orders, which predicts less
+        well, but gives histories their true probabilities; see `prune_ngram_model`.
       discount_fallback: the discounts of orders whose :math:`n_c` allow none (too little text, or
         few different symbols, as with tokens): `"absolute"` is Y for all counts (0.5 if that is not
         between 0 and 1), `"fixed"` is 0.5, 1 and 1.5.  By default this is an error.
@@ -86,6 +89,8 @@ def estimate_ngram_model(
         raise FsaValueError(
             f"discount_fallback: must be 'absolute' or 'fixed', got {discount_fallback!r}"
         )
+    if smoothing not in ("kneser-ney", "absolute"):
+        raise FsaValueError(f"smoothing: must be 'kneser-ney' or 'absolute', got {smoothing!r}")
     corpus, words = _numbered(_at_most(max_words, text), vocabulary, min_counts[0])
     bos, eos = words.index(BOS), words.index(EOS)
     _LOG.info(
@@ -96,7 +101,7 @@ def estimate_ngram_model(
     tables: list[NgramTable] = []
     place = np.arange(len(words))  # of each n-gram of the order before in its table, -1: left out
     for k, table in enumerate(counts, start=1):
-        adjusted = _adjusted_counts(counts, k, bos)
+        adjusted = _adjusted_counts(counts, k, bos, smoothing)
         discounts = _discounts(adjusted, k, discount_fallback)
         least = min_counts[min(k, len(min_counts)) - 1]
         kept = table.count >= least if k > 1 else np.ones(len(table), dtype=bool)
@@ -165,9 +170,9 @@ def _numbered(
     return TextCorpus(number[corpus.ids], corpus.splits), words
 
 
-def _adjusted_counts(counts: list[CountTable], order: int, bos: int) -> Ids:
+def _adjusted_counts(counts: list[CountTable], order: int, bos: int, smoothing: str) -> Ids:
     table = counts[order - 1]
-    if order == len(counts):
+    if order == len(counts) or smoothing == "absolute":
         adjusted = table.count.copy()
     else:
         adjusted = np.bincount(counts[order].suffix, minlength=len(table))

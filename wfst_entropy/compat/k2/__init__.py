@@ -28,6 +28,7 @@ from wfst_entropy.compat.k2 import (
     fsa_properties,
     mutual_information,
     nbest,
+    online_dense_intersecter,
     ragged,
     sparse,
     swoosh,
@@ -39,12 +40,12 @@ from wfst_entropy.compat.k2 import mwer_loss as _mwer_loss_module
 from wfst_entropy.compat.k2 import not_here as _not_here
 from wfst_entropy.compat.k2 import propagation as _propagation
 from wfst_entropy.compat.k2 import rnnt_loss as _rnnt_loss_module
-from wfst_entropy.compat.k2.autograd import intersect_dense
+from wfst_entropy.compat.k2.autograd import intersect_dense, intersect_dense_pruned
 from wfst_entropy.compat.k2.best_matching import get_best_matching_stats
 from wfst_entropy.compat.k2.compose import compose, intersect, intersect_device
 from wfst_entropy.compat.k2.conversion import from_k2, to_k2
 from wfst_entropy.compat.k2.ctc_loss import CtcLoss, ctc_loss
-from wfst_entropy.compat.k2.decode import get_aux_labels, one_best_decoding
+from wfst_entropy.compat.k2.decode import get_aux_labels, get_lattice, one_best_decoding
 from wfst_entropy.compat.k2.dense_fsa_vec import DenseFsaVec, convert_dense_to_fsa_vec
 from wfst_entropy.compat.k2.drawing import to_dot
 from wfst_entropy.compat.k2.epsilons import (
@@ -77,6 +78,7 @@ from wfst_entropy.compat.k2.mutual_information import (
 )
 from wfst_entropy.compat.k2.mwer_loss import MWERLoss, mwer_loss
 from wfst_entropy.compat.k2.nbest import Nbest
+from wfst_entropy.compat.k2.online_dense_intersecter import DecodeStateInfo, OnlineDenseIntersecter
 from wfst_entropy.compat.k2.operations import (
     add_epsilon_self_loops,
     arc_sort,
@@ -182,9 +184,6 @@ fsa_algo = _gather(
     "remove_epsilon_self_loops", "replace_fsa", "reverse", "shortest_path", "top_sort",
     "trivial_graph", "union",
 )  # fmt: skip
-online_dense_intersecter = _gather(
-    "online_dense_intersecter", "k2's module of that name.", "OnlineDenseIntersecter"
-)
 rnnt_decode = _gather(
     "rnnt_decode", "k2's module `k2.rnnt_decode`.",
     "RnntDecodingConfig", "RnntDecodingStream", "RnntDecodingStreams",
@@ -224,11 +223,13 @@ _sys.meta_path.insert(0, _installation.SubmoduleFinder(_sys.modules[__name__], M
 __all__ = [
     "MODULES",
     "CtcLoss",
+    "DecodeStateInfo",
     "DenseFsaVec",
     "DeterminizeWeightPushingType",
     "Fsa",
     "MWERLoss",
     "Nbest",
+    "OnlineDenseIntersecter",
     "RaggedShape",
     "RaggedTensor",
     "SymbolTable",
@@ -263,6 +264,7 @@ __all__ = [
     "get_aux_labels",
     "get_best_matching_stats",
     "get_hat_logprobs_pruned",
+    "get_lattice",
     "get_rnnt_logprobs",
     "get_rnnt_logprobs_joint",
     "get_rnnt_logprobs_pruned",
@@ -275,6 +277,7 @@ __all__ = [
     "install",
     "intersect",
     "intersect_dense",
+    "intersect_dense_pruned",
     "intersect_device",
     "invert",
     "is_rand_equivalent",

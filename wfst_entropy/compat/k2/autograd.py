@@ -6,11 +6,14 @@ import torch
 from torch import Tensor
 
 import wfst_entropy.algorithms as algorithms
+import wfst_entropy.decoding as decoding
 from wfst_entropy.compat.k2.autograd_utils import phantom_set_scores_to
 from wfst_entropy.compat.k2.dense_fsa_vec import DenseFsaVec
 from wfst_entropy.compat.k2.fsa import Fsa
+from wfst_entropy.compat.k2.online_dense_intersecter import lattice_of, ready_graph
 from wfst_entropy.compat.k2.propagation import select_attributes
 from wfst_entropy.compat.k2.ragged_arc import RaggedArc
+from wfst_entropy.fsa import Fsa as CoreFsa
 
 
 def intersect_dense(
@@ -62,13 +65,78 @@ def intersect_dense(
     ans = Fsa(RaggedArc.of(lattice))
     select_attributes(a_fsas, ans, lattice.arc)
     phantom_set_scores_to(ans, lattice.scores)
+    first = b_fsas.row_splits()[:-1].to(lattice.device)
+    if a_to_b_map is not None:
+        first = first[a_to_b_map.to(lattice.device, torch.int64)]
+    _set_frames(ans, lattice, first, seqframe_idx_name, frame_idx_name)
+    return ans
+
+
+def intersect_dense_pruned(
+    a_fsas: Fsa,
+    b_fsas: DenseFsaVec,
+    search_beam: float,
+    output_beam: float,
+    min_active_states: int,
+    max_active_states: int,
+    seqframe_idx_name: str | None = None,
+    frame_idx_name: str | None = None,
+    allow_partial: bool = False,
+) -> Fsa:
+    """The lattices of the best alignments, found by a search with a beam; differentiable in both.
+
+    `wfst_entropy.intersect_dense_pruned` under k2's name and with its defaults.
+
+    Args:
+      a_fsas: one graph for all segments, or one for each; need not be sorted. It is made ready for
+        the search once, unless its arcs or scores change.
+      b_fsas: frame scores; segments in any order.
+      search_beam: states so many nats behind the best of their frame are given up.
+      output_beam: drops arcs that are only on paths so many nats behind the best one.
+      min_active_states: at least so many states go on, where there are so many.
+      max_active_states: at most so many, the best; k2 takes it for advice.
+      seqframe_idx_name: an int32 attribute to be made: the row of each arc in `b_fsas.scores`.
+      frame_idx_name: likewise: the frame of each arc within its segment.
+      allow_partial: where no final state was reached, takes every state after the last frame for
+        one.
+
+    Raises:
+      FsaValueError: a beam or a number of states makes no sense, or the graph does not fit.
+
+    Example:
+      >>> from wfst_entropy.compat import k2
+      >>> dense = DenseFsaVec(torch.zeros(1, 2, 2), torch.tensor([[0, 0, 2]], dtype=torch.int32))
+      >>> lattice = intersect_dense_pruned(k2.ctc_graph([[1]]), dense, 20.0, 8.0, 0, 100)
+      >>> lattice.get_tot_scores(use_double_scores=True, log_semiring=True).exp()
+      tensor([3.0000], dtype=torch.float64)
+    """
+    lattice = decoding.intersect_dense_pruned(
+        ready_graph(a_fsas),
+        b_fsas.core,
+        search_beam=search_beam,
+        output_beam=output_beam,
+        min_active_states=min_active_states,
+        max_active_states=max_active_states,
+        allow_partial=allow_partial,
+        frame_idx_name="frame",
+    )
+    ans = lattice_of(a_fsas, lattice)
+    first = b_fsas.row_splits()[:-1].to(lattice.device)
+    _set_frames(ans, lattice, first, seqframe_idx_name, frame_idx_name)
+    return ans
+
+
+def _set_frames(
+    ans: Fsa,
+    lattice: CoreFsa,
+    first: Tensor,
+    seqframe_idx_name: str | None,
+    frame_idx_name: str | None,
+) -> None:
+    """Says of each arc where in time it is; `first` are the first rows of the segments."""
     frame = lattice.frame.to(torch.int32)
     if frame_idx_name is not None:
         setattr(ans, frame_idx_name, frame)
     if seqframe_idx_name is not None:
-        first = b_fsas.row_splits()[:-1].to(lattice.device)
-        if a_to_b_map is not None:
-            first = first[a_to_b_map.to(lattice.device, torch.int64)]
         # k2's rows of scores: those of a segment, and one more.
         setattr(ans, seqframe_idx_name, (first[lattice.arc_to_fsa()] + frame).to(torch.int32))
-    return ans

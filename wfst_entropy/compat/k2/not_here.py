@@ -12,17 +12,9 @@ class NotHereError(FsaError, NotImplementedError, AttributeError):
     """A name of k2 that is not here; the message says what is, or that it is not there yet."""
 
 
-_PRUNED = (
-    "decoding with a search beam is not here yet; k2.intersect_dense makes the exact lattice, and "
-    "wfst_entropy.ctc_greedy_search decodes without a graph"
-)
 _STREAMS = "RNN-T decoding streams are not here yet"
 
 FUNCTIONS = {
-    "DecodeStateInfo": _PRUNED,
-    "OnlineDenseIntersecter": _PRUNED,
-    "get_lattice": _PRUNED,
-    "intersect_dense_pruned": _PRUNED,
     "RnntDecodingConfig": _STREAMS,
     "RnntDecodingStream": _STREAMS,
     "RnntDecodingStreams": _STREAMS,

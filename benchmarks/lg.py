@@ -270,7 +270,7 @@ def table(title: str, rows: dict[str, list[dict[str, float]]], base: str) -> dic
 
 
 def of_units(
-    folder: Path, name: str, entries: Entries, num_arcs: int, repeats: int
+    folder: Path, name: str, entries: Entries, num_arcs: int, repeats: int, topologies: list[str]
 ) -> list[dict[str, Any]]:
     """The tables of one kind of units."""
     facts = write_inputs(folder, name, entries, num_arcs)
@@ -286,9 +286,8 @@ def of_units(
                                                                     "minimize")}  # fmt: skip
     tables = [table(f"LG: {about}", runs, "kaldifst")]
     print("kaldifst: " + ", ".join(f"{key} {value:.2f} s" for key, value in steps.items()))
-    topologies = ("modified", "compact", "standard")
     runs = {t: [in_a_process(t, folder, name, facts["vocab_size"])] for t in topologies}
-    return [*tables, table(f"HLG: {about}", runs, "modified")]
+    return [*tables, table(f"HLG: {about}", runs, topologies[0])]
 
 
 def _entries(options: argparse.Namespace) -> Entries:
@@ -323,13 +322,16 @@ def main() -> None:
     words = sorted({word for word, _ in entries})
     num_arcs = 20 * len(words) if options.quick else options.arcs
     repeats = 1 if options.quick else options.repeats
+    topologies = ["modified"] if options.quick else ["modified", "compact", "standard"]
     with tempfile.TemporaryDirectory() as name:
-        tables = of_units(Path(name), "phones", entries, num_arcs, repeats)
+        tables = of_units(Path(name), "phones", entries, num_arcs, repeats, topologies)
         try:
-            pieces = entries_of_pieces(words, 60 if options.quick else NUM_PIECES)
-            tables += of_units(Path(name), "pieces", pieces, num_arcs, repeats)
+            pieces = None if options.quick else entries_of_pieces(words, NUM_PIECES)
         except ImportError:
             print("sentencepiece is not installed: no tables for word pieces")
+            pieces = None
+        if pieces is not None:
+            tables += of_units(Path(name), "pieces", pieces, num_arcs, repeats, topologies)
     write_json(options, tables)
 
 

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wfst_entropy import _native
 from wfst_entropy.fsa import Fsa, FsaFormatError, FsaTypeError, FsaValueError
 from wfst_entropy.fsa.openfst import (
     from_kaldifst,
@@ -181,3 +182,14 @@ def test_changed_bytes_never_crash(data):
 def test_a_piped_file_does_not_know_its_number_of_states():
     piped = GOOD[: BODY - 16] + struct.pack("<qq", -1, -1) + GOOD[BODY:]
     assert torch.equal(from_openfst_bytes(piped).arcs, from_openfst_bytes(GOOD).arcs)
+
+
+@pytest.mark.parametrize("arc_type", ["standard", "log64"])
+def test_without_the_extension_the_same_is_read(random_fsa, arc_type):
+    for seed in range(5):
+        data = to_openfst_bytes(random_fsa(seed), arc_type)
+        native = from_openfst_bytes(data)
+        with _native.disabled():
+            python = from_openfst_bytes(data)
+        assert torch.equal(native.arcs, python.arcs)
+        assert torch.equal(native.scores, python.scores)

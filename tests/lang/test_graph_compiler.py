@@ -9,15 +9,20 @@ import torch
 from oracles import assert_same_weights, pair_weights, string_weights
 
 from wfst_entropy import (
+    DecodingGraph,
+    DenseFsaVec,
     Fsa,
     FsaError,
     Lexicon,
     NotDeterminizableError,
     SymbolTable,
+    TropicalSemiring,
     add_disambig_symbols,
     compile_hlg,
     compile_lg,
     ctc_topo,
+    get_tot_scores,
+    intersect_dense_pruned,
     lexicon_to_fst,
 )
 from wfst_entropy.algorithms import compose, isomorphic
@@ -174,6 +179,24 @@ def test_a_token_language_model_takes_the_place_of_lg():
     assert set(hlg.labels.tolist()) == {-1, 0, 1, 2, 3, VOCAB_SIZE}
     with pytest.raises(FsaError, match=r"has the label 4, but tokens are 1 \.\.\. 3"):
         compile_hlg(bigram(np.random.default_rng(5), backoff=4), VOCAB_SIZE)
+
+
+@pytest.mark.parametrize("topology", ["standard", "modified"])
+def test_searching_hlg_finds_what_searching_lg_with_the_topology_implied_finds(topology):
+    rng = np.random.default_rng(7)
+    lg = compile_lg(lexicon_fst(random_entries(rng)), bigram(rng), VOCAB_SIZE)
+    hlg = DecodingGraph(compile_hlg(lg, VOCAB_SIZE, topology), epsilon_label=VOCAB_SIZE)
+    torch.manual_seed(0)
+    log_probs = (3 * torch.randn(4, 12, VOCAB_SIZE)).log_softmax(-1)
+    segments = torch.tensor([[n, 0, 12] for n in range(4)], dtype=torch.int32)
+    best = []
+    for graph in (hlg, DecodingGraph(lg, topology=topology)):
+        lattice = intersect_dense_pruned(
+            graph, DenseFsaVec(log_probs, segments), search_beam=100.0, output_beam=100.0
+        )
+        best.append(get_tot_scores(lattice, TropicalSemiring()))
+    assert bool(best[0].isfinite().all())
+    assert torch.allclose(best[0], best[1], atol=1e-4)
 
 
 def test_homophones_without_disambiguation_are_named():

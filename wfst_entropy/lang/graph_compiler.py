@@ -28,6 +28,8 @@ from wfst_entropy.lang.size_report import MAX_ARCS, MAX_STATES, check_size, size
 
 _log = logging.getLogger(__name__)
 _SHOWN = 5
+# What kaldifst takes per state and arc: benchmarks/lg.py.
+_BYTES_PER_ITEM = 220
 
 
 def compile_lg(
@@ -99,7 +101,11 @@ def compile_lg(
         composed = _compose(l_disambig, g, max_states, max_arcs)
     del g
     check_size("the graph to determinise", composed, max_states, max_arcs)
-    _log.info("determinise and minimise LG (%s)", size_of(composed))
+    expected = _BYTES_PER_ITEM * (composed.num_states + composed.num_arcs)
+    _log.info(
+        "determinise and minimise LG (%s), which takes about %.0f MB",
+        size_of(composed), expected / 1e6,
+    )  # fmt: skip
     with DeterminizedFile(composed) as file:
         del composed
         try:

@@ -9,10 +9,18 @@ import os
 import resource
 import sys
 import time
+from pathlib import Path
 
 
 def _tell(**values):  # type: ignore[no-untyped-def]
     print(json.dumps(values), flush=True)
+
+
+def _peak_bytes():  # type: ignore[no-untyped-def]
+    # Not ru_maxrss, which counts what the process that started this one had at that time.
+    status = Path("/proc/self/status").read_text()
+    fields = dict(line.split(":", 1) for line in status.splitlines())
+    return 1024 * int(fields["VmHWM"].split()[0])
 
 
 def main(path: str, max_states: int, max_bytes: int) -> None:
@@ -36,8 +44,7 @@ def main(path: str, max_states: int, max_bytes: int) -> None:
     except (RuntimeError, MemoryError, OSError) as error:
         _tell(error=type(error).__name__, message=str(error))
         raise SystemExit(1) from None
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    _tell(step="done", peak_bytes=1024 * used)
+    _tell(step="done", peak_bytes=_peak_bytes())
     # Giving back a million states one by one takes longer than the system needs for all.
     os._exit(0)
 

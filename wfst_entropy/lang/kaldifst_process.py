@@ -94,7 +94,7 @@ class DeterminizedFile:
                     process.kill()
                     raise
             errors.seek(0)
-            said = errors.read().decode("utf-8", "replace").strip()
+            said = " ".join(errors.read().decode("utf-8", "replace").split())
         if failure is not None:
             raise _error(failure, max_states, max_bytes)
         if process.returncode:

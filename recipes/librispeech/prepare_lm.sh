@@ -8,9 +8,9 @@
 # Without --lm-arpa the models are estimated from the training transcripts and --lm-text. All
 # sentences of dev and test are left out of that text, and a text that has one is refused.
 #
-# Stages: 0 text, lexicon and L, 1 G, 2 HLG, 3 LG, 4 token n-gram. A stage is skipped where its output
-# is newer than its input. The lang directory of prepare.sh gets the words of the language model, and
-# the graphs; its tokens stay as they are.
+# Stages: 0 text, lexicon and L, 1 G, 2 LG and HLG, 3 LG alone (for searches that imply the topology),
+# 4 token n-gram. What is newer than what it is made from is not made again. The lang directory of
+# prepare.sh gets the words of the language model, and the graphs; its tokens stay as they are.
 
 set -eou pipefail
 
@@ -111,31 +111,11 @@ grammar_stage() {
   done
 }
 
-lg_is_done() {
-  # Whether LG is newer than what it is made from, which must be there.
+graph_stage() {
+  # $1: lg or hlg (which makes LG first); $2...: further options. What is newer is not made again.
   local grammar="$lang_dir/G_${lm_order}_gram.pt"
-  need "$grammar" "make it with: $AGAIN --stage 1 --stop-stage 1" || exit 1
-  note "$lang_dir/LG.options" "$lm_order"
-  is_newer "$lang_dir/LG.pt" "$grammar" "$lang_dir/L_disambig.pt" "$lang_dir/LG.options"
-}
-
-compile_graphs() {
-  # $*: LG, HLG or both.
-  "$python" "$RECIPE/local/compile_graphs.py" --lang-dir "$lang_dir" --lm-order "$lm_order" \
-    --topology "$topology" "$@"
-}
-
-hlg_stage() {
-  note "$lang_dir/HLG.options" "$topology"
-  if ! lg_is_done; then
-    compile_graphs LG HLG
-  else
-    is_newer "$lang_dir/HLG.pt" "$lang_dir/LG.pt" "$lang_dir/HLG.options" || compile_graphs HLG
-  fi
-}
-
-lg_stage() {
-  lg_is_done || compile_graphs LG
+  need "$grammar" "make it with: $AGAIN --stage 1 --stop-stage 1" || return 1
+  wfst_entropy graph "$1" "$lang_dir" --grammar "$grammar" "${@:2}"
 }
 
 token_ngram_stage() {
@@ -169,6 +149,6 @@ fi
 need_package "$python"
 run_stage 0 "text of the language model, lexicon and L" text_stage
 run_stage 1 "G of ${lm_order}- and ${rescoring_order}-grams" grammar_stage
-run_stage 2 "HLG ($topology topology)" hlg_stage
-run_stage 3 "LG" lg_stage
+run_stage 2 "LG and HLG ($topology topology)" graph_stage hlg --topology "$topology"
+run_stage 3 "LG" graph_stage lg
 run_stage 4 "token n-gram of order $tokens_ngram" token_ngram_stage

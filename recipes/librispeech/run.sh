@@ -122,15 +122,17 @@ train_stage() {
 }
 
 language_model_stage() {
-  local options=() name last=3
-  case " $decoding_method " in
-    *ctc-prefix-beam-search*) last=4 ;;
-    " ctc-greedy-search ") log "greedy search needs none, skipping"; return 0 ;;
-  esac
+  if [ "$decoding_method" = ctc-greedy-search ]; then
+    log "greedy search needs none, skipping"
+    return 0
+  fi
+  local options=() name
   for name in data_dir token_type vocab_size lm_text lm_arpa rescoring_arpa lexicon python; do
     [ -z "${!name}" ] || options+=("--${name//_/-}" "${!name}")
   done
-  "$RECIPE/prepare_lm.sh" --stop-stage "$last" "${options[@]}"
+  "$RECIPE/prepare_lm.sh" --stop-stage 2 "${options[@]}" || return 1
+  [[ "$decoding_method" != *ctc-prefix-beam-search* ]] ||
+    "$RECIPE/prepare_lm.sh" --stage 4 "${options[@]}"
 }
 
 decode_stage() {

@@ -1,5 +1,6 @@
 """The whole recipe on a folder in LibriSpeech's layout that is not the project's own corpus."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -45,7 +46,7 @@ def _run(tmp_path, *options):
         *("--train-options", "--encoder-dim 64 --num-layers 3 --warm-up 20 --enable-spec-aug no"),
         *options,
     ]
-    return subprocess.run(command, capture_output=True, text=True, timeout=280)
+    return subprocess.run(command, capture_output=True, text=True, timeout=400)
 
 
 @pytest.mark.slow
@@ -60,20 +61,35 @@ def test_from_a_foreign_folder_to_a_report_and_again(tmp_path):
 
     first = _run(tmp_path, "--max-wer", "30")
     assert first.returncode == 0, first.stdout + first.stderr
-    results = tmp_path / "exp" / "ctc-greedy-search"
-    for kind in ("recogs", "errs", "wer-summary"):
-        assert len(list(results.glob(f"{kind}-test-clean-epoch-12-avg-2*.txt"))) == 1
+    methods = ("ctc-greedy-search", "1best", "whole-lattice-rescoring")
+    for method in methods:
+        for kind in ("recogs", "errs", "wer-summary"):
+            found = (tmp_path / "exp" / method).glob(f"{kind}-test-clean-epoch-12-avg-2*.txt")
+            assert len(list(found)) == 1
+    for method in methods[1:]:
+        (scales,) = (tmp_path / "exp" / method).glob("scales-epoch-12-avg-2*.json")
+        assert json.loads(scales.read_text())["tuned_on"] == ["dev-clean"]
     report = tmp_path / "exp" / "report"
-    assert "test-clean" in (report / "report.md").read_text()
+    text = (report / "report.md").read_text()
+    assert "test-clean" in text and all(f"| {method} |" in text for method in methods)
     assert (report / "training_curves.png").stat().st_size > 5000
     assert len(list(report.glob("alignment_61-17-*.png"))) == 3
     excluded = (tmp_path / "data/manifests/excluded_train-clean-100.tsv").read_text()
     assert "19-17-0003" in excluded and excluded.count("\n") == 2
 
-    again = _run(tmp_path)
+    again = _run(tmp_path, "--stage", "8")
     assert again.returncode == 0, again.stdout + again.stderr
     assert "all 12 epochs are trained already" in again.stdout + again.stderr
-    assert "decoded already, skipping" in again.stdout
+    assert again.stdout.count("decoded already, skipping") == 3
+    assert "gram.arpa is newer than what it is made from, skipping" in again.stdout
+    # a sentence of the test set in the language model's text is found, whoever put it there
+    held_out = (tmp_path / "corpus/LibriSpeech/test-clean/61/17/61-17.trans.txt").read_text()
+    with (tmp_path / "data" / "lm" / "lm_text.txt").open("a") as file:
+        file.write(held_out.splitlines()[0].split(maxsplit=1)[1] + "\n")
+    for name in ("lm_words.txt", "lm_sources.txt"):
+        (tmp_path / "data" / "lm" / name).touch()
+    leak = _run(tmp_path, "--stage", "8", "--stop-stage", "8")
+    assert leak.returncode != 0 and "is a sentence of development or test" in leak.stderr
 
     too_good = _run(tmp_path, "--stage", "12", "--max-wer", "-1")
     assert too_good.returncode != 0

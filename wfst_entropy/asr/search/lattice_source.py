@@ -22,7 +22,6 @@ from wfst_entropy.decoding import (
     scaled_lattice,
 )
 from wfst_entropy.fsa import DenseFsaVec, Fsa, load_fsa
-from wfst_entropy.lang import LangDir
 
 
 def load_graph(path: Path, stage: int) -> Fsa:
@@ -59,7 +58,6 @@ class LatticeSource:
         if hlg_scale <= 0:
             raise OptionError(f"hlg_scale: needs more than 0, got {hlg_scale}")
         self.options, self.tokenizer, self.hlg_scale = setup.options, setup.tokenizer, hlg_scale
-        self.words, self.pronunciations = setup.lang.words, _pronunciations(setup.lang)
         if self.options.topology == "hlg":
             graph = load_graph(setup.lang.path / "HLG.pt", 2)
             graph = graph.with_scores(graph.scores * hlg_scale)
@@ -68,6 +66,8 @@ class LatticeSource:
             graph = load_graph(setup.lang.path / "LG.pt", 3)
             graph = graph.with_scores(graph.scores * hlg_scale)
             self.graph = DecodingGraph(graph, topology=self.options.topology)
+        self.words = setup.lang.words
+        self.pronunciations = setup.lang.pronunciation_ids
 
     @torch.inference_mode()
     def lattices(self, log_probs: Tensor, lengths: Tensor) -> Fsa:
@@ -148,11 +148,3 @@ def _problem(path: Fsa) -> str:
     if bool(path.partial.any()):
         return "no path of the beam ended where a sentence may end; this is the best of the others"
     return ""
-
-
-def _pronunciations(lang: LangDir) -> dict[int, list[list[int]]]:
-    """The token sequences of each word, by number."""
-    found: dict[int, list[list[int]]] = {}
-    for word, tokens in lang.lexicon:
-        found.setdefault(lang.words[word], []).append([lang.tokens[token] for token in tokens])
-    return found

@@ -71,6 +71,12 @@ def bigram(rng, backoff=4, words=WORDS):
     return Fsa.from_arcs(table, scores, end + 1, aux_labels=torch.tensor(outputs).int())
 
 
+@pytest.fixture(scope="module")
+def small_lg():
+    rng = np.random.default_rng(7)
+    return compile_lg(lexicon_fst(random_entries(rng)), bigram(rng), VOCAB_SIZE)
+
+
 def random_entries(rng):
     """Homophones, words that begin others, and repeated tokens: two or three tokens make them."""
     pool = [p for n in (1, 2) for p in itertools.product("xy", repeat=n)]
@@ -111,13 +117,12 @@ def check_by_enumeration(seed, longest):
     assert lg.labels.max() < VOCAB_SIZE and 4 not in lg.aux_labels
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_lg_weighs_all_strings_as_enumeration_does(seed):
-    check_by_enumeration(seed, 3)
+def test_lg_weighs_all_strings_as_enumeration_does():
+    check_by_enumeration(0, 3)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(2, 40))
+@pytest.mark.parametrize("seed", range(1, 40))
 def test_lg_of_more_random_grammars(seed):
     check_by_enumeration(seed, 4)
 
@@ -149,9 +154,8 @@ def test_the_lexicon_alone():
 
 
 @pytest.mark.parametrize("modified", [False, True])
-def test_hlg_equals_explicit_composition(modified):
-    rng = np.random.default_rng(3)
-    lg = compile_lg(lexicon_fst(random_entries(rng)), bigram(rng), VOCAB_SIZE)
+def test_hlg_equals_explicit_composition(small_lg, modified):
+    lg = small_lg
     scores = lg.scores.clone().requires_grad_()
     hlg, arc_map = compile_hlg(
         lg.with_scores(scores),
@@ -182,15 +186,13 @@ def test_a_token_language_model_takes_the_place_of_lg():
 
 
 @pytest.mark.parametrize("topology", ["standard", "modified"])
-def test_searching_hlg_finds_what_searching_lg_with_the_topology_implied_finds(topology):
-    rng = np.random.default_rng(7)
-    lg = compile_lg(lexicon_fst(random_entries(rng)), bigram(rng), VOCAB_SIZE)
-    hlg = DecodingGraph(compile_hlg(lg, VOCAB_SIZE, topology), epsilon_label=VOCAB_SIZE)
+def test_searching_hlg_finds_what_searching_lg_with_the_topology_implied_finds(small_lg, topology):
+    hlg = DecodingGraph(compile_hlg(small_lg, VOCAB_SIZE, topology), epsilon_label=VOCAB_SIZE)
     torch.manual_seed(0)
     log_probs = (3 * torch.randn(4, 12, VOCAB_SIZE)).log_softmax(-1)
     segments = torch.tensor([[n, 0, 12] for n in range(4)], dtype=torch.int32)
     best = []
-    for graph in (hlg, DecodingGraph(lg, topology=topology)):
+    for graph in (hlg, DecodingGraph(small_lg, topology=topology)):
         lattice = intersect_dense_pruned(
             graph, DenseFsaVec(log_probs, segments), search_beam=100.0, output_beam=100.0
         )

@@ -63,12 +63,13 @@ def test_an_interruption_ends_the_process(started, monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("import os; os.abort()", "status -6 .*It said: nothing"),
         ("raise ValueError('of some kind')", "status 1 .*ValueError: of some kind"),
-        ("import json; print(json.dumps({'error': 'OSError', 'message': 'disk full'}))",
-         "kaldifst failed: disk full"),
+        (
+            'print(\'{"error": "OSError", "message": "disk full"}\')',
+            "kaldifst failed: disk full",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_process_that_dies_is_reported(monkeypatch, tmp_path, text, message):
     worker(monkeypatch, tmp_path, text)
     with pytest.raises(FsaError, match=message), DeterminizedFile(GRAPH) as file:

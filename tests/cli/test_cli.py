@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 import wfst_entropy
 from wfst_entropy.asr import environment
 from wfst_entropy.cli.main import app
+from wfst_entropy.metrics.wer import Recognition, write_results
 
 runner = CliRunner()
 
@@ -80,6 +81,19 @@ def test_score_writes_the_three_files(tmp_path):
         assert (tmp_path / f"{kind}-dev-score.txt").exists()
 
 
+def test_compare_tells_the_difference_and_its_interval(tmp_path):
+    for name, hyp in (("old", ["a"]), ("new", ["a", "b"])):
+        results = [Recognition(f"u{i}", ["a", "b"], hyp) for i in range(9)]
+        write_results(tmp_path, name, "s", results)
+    files = [str(tmp_path / f"recogs-{name}-s.txt") for name in ("old", "new")]
+    result = runner.invoke(app, ["compare", *files])
+    assert result.exit_code == 0, result.output
+    assert "WER 50.00 % -> 0.00 %, 9 utterances" in result.output
+    assert "relative: -100.0 %, 95 % interval -100.0 to -100.0" in result.output
+    failed = runner.invoke(app, ["compare", files[0], str(tmp_path / "none.txt")])
+    assert failed.exit_code == 1 and "none.txt: cannot be read" in failed.output
+
+
 def test_score_fails_with_a_message_and_status_1(tmp_path):
     (tmp_path / "ref.txt").write_text("u1 a b\n")
     result = runner.invoke(app, ["score", str(tmp_path / "ref.txt"), str(tmp_path / "none.txt")])
@@ -97,5 +111,5 @@ def test_python_dash_m_is_the_same_command():
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    for verb in ("env", "score"):
+    for verb in ("env", "score", "compare"):
         assert verb in done.stdout

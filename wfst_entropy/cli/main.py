@@ -17,7 +17,7 @@ from wfst_entropy.cli.decode import decode
 from wfst_entropy.cli.env import env
 from wfst_entropy.cli.graph_files import ENDINGS
 from wfst_entropy.cli.graph_operations import add_verbs
-from wfst_entropy.cli.score import score
+from wfst_entropy.cli.score import compare, score
 
 app = typer.Typer(
     name="wfst-entropy",
@@ -29,6 +29,7 @@ app = typer.Typer(
 )
 app.command()(env)
 app.command()(score)
+app.command()(compare)
 for verb in (
     graph_inspection.info,
     graph_inspection.draw,

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import ctc
+import decoding
 import dense
 import kl
 import measuring
@@ -86,9 +87,11 @@ def test_a_slow_row_is_repeated_twice():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("script", ["ctc", "rnnt", "pruned_rnnt", "kl", "dense", "scaling", "lg"])
+@pytest.mark.parametrize(
+    "script", ["ctc", "rnnt", "pruned_rnnt", "kl", "dense", "scaling", "lg", "decoding"]
+)
 def test_the_scripts_run(script, tmp_path):
-    if script == "lg":
+    if script in ("lg", "decoding"):
         pytest.importorskip("kaldifst")
     command = [sys.executable, BENCHMARKS / f"{script}.py", "--quick", "--json", tmp_path / "out"]
     if script == "scaling":
@@ -105,3 +108,16 @@ def test_the_scripts_run(script, tmp_path):
             "scaling_ctc.svg",
             "scaling_rnnt.svg",
         }
+
+
+@pytest.mark.slow
+def test_all_searches_find_the_same():
+    pytest.importorskip("kaldifst")
+    problem, beams = decoding.make_problem(decoding.TINY), decoding.Beams(30.0, 10_000)
+    _, found, missing = decoding.measure(problem, decoding.rows(), beams, repeats=0)
+    assert set(missing) <= {decoding.rows()[0].name}
+    first, *others = found.values()
+    for other in others:
+        assert other.scores == pytest.approx(first.scores, abs=1e-2)
+        assert other.words == first.words
+    assert decoding.word_errors(problem, first) < 0.2

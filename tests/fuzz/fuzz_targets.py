@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
+from fuzz_decoding import SEARCHES
 from fuzz_examine import examine
 from fuzz_formats import READERS
 from fuzz_losses import LOSSES
@@ -131,6 +132,7 @@ TARGETS: dict[str, Target] = {
     "DenseFsaVec()": make_dense,
     "algorithms.decode": encoded,
     **LOSSES,
+    **SEARCHES,
     "losses.fsa_alignment, anything": by_signature(fsa_alignment),
     "losses.fsa_loss, anything": by_signature(fsa_loss),
     **dict(_exported()),

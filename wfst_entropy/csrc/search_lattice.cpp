@@ -135,7 +135,7 @@ Ending find_ending(const SearchGraph& graph, const SearchOptions& options, const
 // Writes a lattice, time by time.
 class Writer {
  public:
-  Writer(const SearchGraph& graph, const std::vector<Slice>& slices, bool with_scores, float beam, int32_t epsilon)
+  Writer(const SearchGraph& graph, const std::vector<std::shared_ptr<Slice>>& slices, bool with_scores, float beam, int32_t epsilon)
       : graph_(graph),
         slices_(slices),
         with_scores_(with_scores),
@@ -157,15 +157,15 @@ class Writer {
  private:
   void find_costs(const Ending& ending) {
     static const std::vector<float> none;
-    for (size_t t = 0; t < slices_.size(); ++t) cost_[t].assign(slices_[t].states.size(), kInfinite);
+    for (size_t t = 0; t < slices_.size(); ++t) cost_[t].assign(slices_[t]->states.size(), kInfinite);
     for (const auto& arc : ending.arcs) cost_.back()[arc.token] = std::min(cost_.back()[arc.token], arc.slack);
-    for (size_t t = slices_.size(); t-- > 0;) add_costs(slices_[t], t + 1 < cost_.size() ? cost_[t + 1] : none, cost_[t]);
+    for (size_t t = slices_.size(); t-- > 0;) add_costs(*slices_[t], t + 1 < cost_.size() ? cost_[t + 1] : none, cost_[t]);
   }
 
   // In topological order, which does not depend on how the search came across them.
   void number_tokens(size_t t) {
     order_.clear();
-    number_[t].assign(slices_[t].states.size(), -1);
+    number_[t].assign(slices_[t]->states.size(), -1);
     for (size_t i = 0; i < number_[t].size(); ++i)
       if (cost_[t][i] <= beam_) order_.push_back(static_cast<int32_t>(i));
     std::sort(order_.begin(), order_.end(), [&](int32_t a, int32_t b) { return key(t, a) < key(t, b); });
@@ -173,13 +173,13 @@ class Writer {
   }
 
   std::pair<int32_t, int32_t> key(size_t t, int32_t i) const {
-    const int32_t id = slices_[t].states[i];
+    const int32_t id = slices_[t]->states[i];
     if (graph_.level.empty()) return {0, id};
     return {graph_.level[graph_.topology == Topology::kNone ? id : graph_.nodes[id].state], id};
   }
 
   void write_slice(size_t t, const Ending& ending) {
-    const Slice& slice = slices_[t];
+    const Slice& slice = *slices_[t];
     const int32_t first = static_cast<int32_t>(found_.splits.size());
     int32_t end = first;
     for (const int32_t number : number_[t]) end = std::max(end, number + 1);
@@ -226,7 +226,7 @@ class Writer {
   static constexpr int32_t kFinal = -1;
 
   const SearchGraph& graph_;
-  const std::vector<Slice>& slices_;
+  const std::vector<std::shared_ptr<Slice>>& slices_;
   const bool with_scores_;
   const float beam_;
   const int32_t epsilon_;
@@ -243,7 +243,7 @@ LatticeSearch::LatticeSearch(const SearchGraph& graph, const SearchOptions& opti
                              LatticeScratch& scratch)
     : keep_scores_(keep_scores) {
   if (graph.empty()) {
-    slices_.emplace_back();
+    slices_.push_back(std::make_shared<Slice>());
     return;
   }
   Recorder recorder(tokens_, scratch);
@@ -256,13 +256,13 @@ LatticeSearch::LatticeSearch(const SearchGraph& graph, const SearchOptions& opti
 
 // The tokens that a step led to become the current ones.
 void LatticeSearch::add_slice(LatticeScratch& scratch) {
-  Slice slice;
+  slices_.push_back(std::make_shared<Slice>());
+  Slice& slice = *slices_.back();
   slice.states.reserve(scratch.next.tokens.size());
   for (const LatticeToken& token : scratch.next.tokens) slice.states.push_back(token.state);
   slice.silent.assign(scratch.silent.begin(), scratch.silent.end());
-  slices_.push_back(std::move(slice));
   std::swap(tokens_, scratch.next);
-  count(slices_.back(), +1);
+  count(slice, +1);
 }
 
 void LatticeSearch::advance(const SearchGraph& graph, const SearchOptions& options, LatticeScratch& scratch,
@@ -271,7 +271,7 @@ void LatticeSearch::advance(const SearchGraph& graph, const SearchOptions& optio
   Recorder recorder(tokens_, scratch);
   with_view(graph, [&](const auto& view) { pass_frame(graph, view, options, scratch, recorder); });
   recorder.finish(options.output_beam);
-  Slice& slice = slices_.back();
+  Slice& slice = own(slices_.size() - 1);
   count(slice, -1);
   slice.emitting.assign(scratch.emitting.begin(), scratch.emitting.end());
   if (keep_scores_) {
@@ -285,6 +285,11 @@ void LatticeSearch::advance(const SearchGraph& graph, const SearchOptions& optio
   control.hold(num_states_ - states_before, num_links_ - links_before);
 }
 
+Slice& LatticeSearch::own(size_t t) {
+  if (slices_[t].use_count() > 1) slices_[t] = std::make_shared<Slice>(*slices_[t]);
+  return *slices_[t];
+}
+
 void LatticeSearch::count(const Slice& slice, int sign) {
   num_states_ += sign * static_cast<int64_t>(slice.states.size());
   num_links_ += sign * static_cast<int64_t>(slice.emitting.size() + slice.silent.size());
@@ -293,11 +298,11 @@ void LatticeSearch::count(const Slice& slice, int sign) {
 // Forgets what no continuation can bring back into the beam: a token may still turn out to be on the best path, so
 // each of the last ones costs 0. Goes back until nothing changes any more.
 void LatticeSearch::prune(float output_beam) {
-  std::vector<float> next_cost(slices_.back().states.size(), 0.0f);
+  std::vector<float> next_cost(slices_.back()->states.size(), 0.0f);
   std::vector<int32_t> number, next_number(next_cost.size());
   std::iota(next_number.begin(), next_number.end(), 0);
   for (size_t t = slices_.size() - 1; t-- > 0;) {
-    Slice& slice = slices_[t];
+    Slice& slice = own(t);
     std::vector<float> cost(slice.states.size(), kInfinite);
     add_costs(slice, next_cost, cost);
     const bool all_kept = number_kept(cost, output_beam, number);
@@ -338,10 +343,10 @@ FoundFsa LatticeSearch::best_path(const SearchGraph& graph, const SearchOptions&
     return link;
   };
   for (size_t t = slices_.size(); t-- > 0;) {
-    while (best_into(slices_[t].silent) != slices_[t].silent.end()) {
+    while (best_into(slices_[t]->silent) != slices_[t]->silent.end()) {
     }
     if (t == 0) break;
-    const Slice& before = slices_[t - 1];
+    const Slice& before = *slices_[t - 1];
     const auto link = best_into(before.emitting);
     if (keep_scores_) read.push_back(before.read[link - before.emitting.begin()]);
   }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "found_fsa.h"
@@ -63,8 +64,11 @@ class LatticeSearch {
   void prune(float output_beam);
   void count(const Slice& slice, int sign);
 
+  // The slice at a time, to be changed: a copy of its own if other searches have it, too.
+  Slice& own(size_t t);
+
   bool keep_scores_ = false;
-  std::vector<Slice> slices_;
+  std::vector<std::shared_ptr<Slice>> slices_;  // copies of a search share them
   TokenList<LatticeToken> tokens_;  // of the last slice
   int64_t num_states_ = 0, num_links_ = 0;
 };

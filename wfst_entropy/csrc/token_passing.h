@@ -60,6 +60,12 @@ struct FrameScores {
   }
 };
 
+inline void prefetch_read([[maybe_unused]] const void* address) {
+#if defined(__GNUC__)
+  __builtin_prefetch(address);
+#endif
+}
+
 // A graph whose labels are what frames emit.
 class PlainGraph {
  public:
@@ -68,18 +74,23 @@ class PlainGraph {
   int32_t state_of(int32_t state) const { return state; }
   bool has_silent(int32_t state) const { return graph_.states[state].silent < graph_.states[state].final; }
 
+  // Asks for what `emit` will read of a state: first where it has its arcs, later the arcs.
+  void prefetch(int32_t state) const { prefetch_read(&graph_.states[state]); }
+  void prefetch_arcs(int32_t state) const { prefetch_read(graph_.arcs.data() + graph_.states[state].emitting); }
+
   // Calls visit(move, destination, score) for the moves that emit a label and may reach `cutoff`, which visit may raise.
   template <class Visit>
   void emit(int32_t state, float score, const FrameScores& frame, const float& cutoff, const Visit& visit) const {
     const float* scores = frame.scores.data();
+    const float best_token = frame.best_token;
+    const SearchArc* arcs = graph_.arcs.data();
     int32_t a = graph_.states[state].emitting;
     const int32_t end = graph_.states[state].silent;
-    for (; a < end && graph_.arcs[a].label == 0; ++a) visit(a, graph_.arcs[a].dst, score + graph_.arcs[a].score + scores[0]);
+    for (; a < end && arcs[a].label == 0; ++a) visit(a, arcs[a].dst, score + arcs[a].score + scores[0]);
     for (; a < end; ++a) {
-      const SearchArc& arc = graph_.arcs[a];
-      const float base = score + arc.score;
-      if (base + frame.best_token < cutoff) return;  // and so are all that follow
-      visit(a, arc.dst, base + scores[arc.label]);
+      const float base = score + arcs[a].score;
+      if (base + best_token < cutoff) return;  // and so are all that follow
+      visit(a, arcs[a].dst, base + scores[arcs[a].label]);
     }
   }
 
@@ -114,6 +125,9 @@ class CtcGraph {
     return (node.token == 0 ? node.blank : node.stay) != id;
   }
 
+  void prefetch(int32_t id) const { prefetch_read(&graph_.nodes[id]); }
+  void prefetch_arcs(int32_t id) const { prefetch_read(&graph_.states[graph_.nodes[id].state]); }
+
   template <class Visit>
   void emit(int32_t id, float score, const FrameScores& frame, const float& cutoff, const Visit& visit) const {
     const SearchGraph::Node& node = graph_.nodes[id];
@@ -125,10 +139,11 @@ class CtcGraph {
     }
     visit(implied_move(0), node.blank, score + scores[0]);
     const SearchGraph::State& state = graph_.states[node.state];
-    for (int32_t a = state.emitting; a < state.silent; ++a) {
-      const SearchArc& arc = graph_.arcs[a];
+    const float best_token = frame.best_token;
+    for (int32_t a = state.emitting, end = state.silent; a < end; ++a) {
+      const SearchArc arc = graph_.arcs[a];
       const float base = score + arc.score;
-      if (base + frame.best_token < cutoff) return;
+      if (base + best_token < cutoff) return;
       if (kModified) {
         visit(a, arc.dst, base + scores[arc.label]);
         const SearchGraph::Node& dst = graph_.nodes[arc.dst];
@@ -255,8 +270,7 @@ void pass_silent(const SearchGraph& graph, const View& view, float cutoff, Searc
 }
 
 // Follows the arcs that consume a frame, and then those that consume none. The cutoff rises with the scores that are
-// found, as in Kaldi's decoders; the best token's arcs come first, so that it is high from the beginning. Returns how
-// many arcs it looked at, about.
+// found, as in Kaldi's decoders; the best token's arcs come first, so that it is high from the beginning.
 template <class View, class Recorder>
 void pass_frame(const SearchGraph& graph, const View& view, const SearchOptions& options, SearchScratch& scratch,
                 Recorder& recorder) {
@@ -268,7 +282,13 @@ void pass_frame(const SearchGraph& graph, const View& view, const SearchOptions&
   const auto raise = [&](float score) { cutoff = std::max(cutoff, score - beam.width); };
   view.emit(tokens[beam.best_token].state, 0.0f, scratch.frame, cutoff,
             [&](int32_t, int32_t, float score) { raise(score); });
+  constexpr size_t kFar = 8, kNear = 4;
   for (size_t i = 0; i < tokens.size(); ++i) {
+    if (i + kFar < tokens.size()) view.prefetch(tokens[i + kFar].state);
+    if (i + kNear < tokens.size()) {
+      view.prefetch_arcs(tokens[i + kNear].state);
+      prefetch_read(&scratch.slot[tokens[i + kNear].state]);  // most often one of the destinations
+    }
     if (tokens[i].score < beam.cutoff) continue;
     const float score = tokens[i].score - beam.best;
     const int32_t state = tokens[i].state;

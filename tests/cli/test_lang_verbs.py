@@ -49,7 +49,7 @@ def test_every_finding_is_a_row(lexicon: Path, tmp_path: Path) -> None:
     assert found.exit_code == 1
     assert "this pronunciation is already on line 2" in found.output
     assert "[b]X[/b]" in found.output and "has no tokens" in found.output
-    assert f"{lexicon}: 2 errors, 0 warnings" in found.output
+    assert f"{lexicon}: 1 errors, 1 warnings" in found.output
 
 
 def test_warnings_fail_only_when_asked_to(lexicon: Path) -> None:

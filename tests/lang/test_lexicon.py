@@ -32,8 +32,12 @@ MALFORMED: dict[str, tuple[str, bytes, int, str]] = {
     "10 MB line": ("lexicon.txt", GOOD + b"x" * 10_000_000 + b"\n", 3, "10000000 characters long"),
     "10 MB of fields": ("lexicon.txt", b"ab" + b" A" * 5_000_000 + b"\n", 1, "10000002 characters"),
     "no tokens": ("lexicon.txt", b"ab A B\nka\n", 2, "word 'ka': has no tokens"),
-    "twice": ("lexicon.txt", b"ab A B\nka K\nab\tA  B\n", 3, "already on line 1"),
-    "twice with others": ("lexiconp.txt", b"ab 1 A\nab 0.5 A\n", 2, "already on line 1"),
+    "two probabilities": (
+        "lexiconp.txt",
+        b"ab 1 A\nab 0.5 A\n",
+        2,
+        "line 1, with the probability 1",
+    ),
     "blank": ("lexicon.txt", b"ab A <blk>\n", 1, "the token '<blk>' cannot be spoken"),
     "epsilon": ("lexicon.txt", b"ab <eps>\n", 1, "the token '<eps>' cannot be spoken"),
     "sentence start": ("lexicon.txt", b"ab <s>\n", 1, "the token '<s>' cannot be spoken"),
@@ -105,6 +109,24 @@ def test_a_good_lexicon_has_no_findings_and_odd_ones_have_warnings(tmp_path: Pat
     assert "is empty" in finding.what
     absent = check_lexicon(path, silence="HUSH", tokens=TOKENS)
     assert any("the silence 'HUSH' is not in tokens.txt" in finding.what for finding in absent)
+
+
+@pytest.mark.parametrize("name", ["lexicon.txt", "lexiconp.txt"])
+def test_entries_that_are_there_again_count_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    path, prob = tmp_path / name, "0.5" if name == "lexiconp.txt" else ""
+    path.write_text(f"ab\t{prob} A B\nka {prob} K\nab  {prob} A\tB \nka {prob} A\nka {prob} K\n")
+    findings = check_lexicon(path)
+    assert [(f.line, f.word, f.severity) for f in findings] == [
+        (3, "ab", Severity.WARNING),
+        (5, "ka", Severity.WARNING),
+    ]
+    assert [f.what[-6:] for f in findings] == ["line 1", "line 2"]
+    lexicon = Lexicon.from_file(path)
+    assert list(lexicon) == [("ab", ("A", "B")), ("ka", ("K",)), ("ka", ("A",))]
+    assert lexicon.probs == ((0.5,) * 3 if prob else None)
+    assert f"{path}: 2 entries are there again" in caplog.text
 
 
 def test_words_without_a_pronunciation_are_named(tmp_path: Path) -> None:

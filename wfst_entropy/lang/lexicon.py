@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import re
@@ -20,6 +21,8 @@ from wfst_entropy.lang.lexicon_check import Pronunciation, examine_lexicon
 _BLANK = re.compile(r"[ \t\r\n]|^$")
 
 Entry = tuple[str, Pronunciation]
+
+_logger = logging.getLogger(__name__)
 
 
 class Lexicon:
@@ -79,6 +82,8 @@ class Lexicon:
     ) -> Lexicon:
         """Reads `lexicon.txt` or `lexiconp.txt`, strictly: what `check_lexicon` calls an error is.
 
+        An entry that the file has again counts once; the log tells how many there are.
+
         Args:
           path: lines `word token token ...`; with probabilities `word probability token ...`.
           tokens: the tokens that there are; by default any.
@@ -98,6 +103,8 @@ class Lexicon:
             disambiguated=disambiguated,
         )
         raise_first_error(examined.findings)
+        if examined.num_repeated:
+            _logger.warning("%s: %d entries are there again", path, examined.num_repeated)
         probs = tuple(examined.probs) if examined.has_probabilities else None
         return cls._of(examined.entries, probs)
 

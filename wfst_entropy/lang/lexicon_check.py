@@ -48,10 +48,11 @@ def check_lexicon(
     """Looks for what is wrong or unusual in a lexicon file, and changes nothing.
 
     Errors: text that is not clean UTF-8 lines (CRLF, byte order mark, NUL, ...), a word without
-    tokens, a pronunciation of a word listed twice, tokens or words that are not in their table or
-    mean something else (blank, epsilon, `#1`, `<s>`), probabilities outside (0, 1], and
-    position markers (`_B _I _E _S`) that do not fit. Warnings: words of the table without a
-    pronunciation, silence inside words, empty lines, odd blanks.
+    tokens, a pronunciation of a word listed with two probabilities, tokens or words that are not in
+    their table or mean something else (blank, epsilon, `#1`, `<s>`), probabilities outside (0, 1],
+    and position markers (`_B _I _E _S`) that do not fit. Warnings: entries listed again, which
+    count once, words of the table without a pronunciation, silence inside words, empty lines, odd
+    blanks.
 
     Args:
       path: lines `word token token ...`; with probabilities `word probability token token ...`.
@@ -97,6 +98,7 @@ class Examined:
     entries: list[tuple[str, Pronunciation]] = field(default_factory=list)
     probs: array[float] = field(default_factory=lambda: array("d"))
     lines: list[int] = field(default_factory=list)
+    num_repeated: int = 0  # entries that are there already, and were left out
     findings: list[LangFinding] = field(default_factory=list)
 
     def tell(
@@ -129,7 +131,7 @@ def examine_lexicon(
         _parse(examined, lines)
         _check_words(examined, words)
         _check_tokens(examined, tokens, disambiguated)
-        _check_twice(examined)
+        _leave_out_repeated(examined)
         _check_positions(examined)
         if silence is not None:
             _check_silence(examined, silence, tokens)
@@ -225,14 +227,27 @@ def _check_words(examined: Examined, table: SymbolTable | None) -> None:
         examined.tell(None, "", what, "add theirs, or they are never recognised", Severity.WARNING)
 
 
-def _check_twice(examined: Examined) -> None:
-    seen: dict[tuple[str, Pronunciation], int] = {}
-    for entry, line in zip(examined.entries, examined.lines):
-        earlier = seen.setdefault(entry, line)
-        if earlier != line:
-            what = f"this pronunciation is already on line {earlier}"
-            remedy = f"delete one; all that are alike: sort -u {examined.file} > NEW"
-            examined.tell(line, entry[0], what, remedy)
+def _leave_out_repeated(examined: Examined) -> None:
+    """Published lexicons repeat entries, which is harmless; two probabilities need a decision."""
+    first: dict[tuple[str, Pronunciation], int] = {}
+    kept = []
+    for i, entry in enumerate(examined.entries):
+        earlier = first.setdefault(entry, i)
+        if earlier == i:
+            kept.append(i)
+            continue
+        what = f"this pronunciation is already on line {examined.lines[earlier]}"
+        severity, remedy = Severity.WARNING, "it counts once; delete one of the two"
+        if examined.has_probabilities and examined.probs[i] != examined.probs[earlier]:
+            what += f", with the probability {examined.probs[earlier]:g}"
+            severity, remedy = Severity.ERROR, "delete one of the two"
+        examined.tell(examined.lines[i], entry[0], what, remedy, severity)
+    examined.num_repeated = len(examined.entries) - len(kept)
+    if examined.num_repeated:
+        examined.entries = [examined.entries[i] for i in kept]
+        examined.lines = [examined.lines[i] for i in kept]
+        if examined.has_probabilities:
+            examined.probs = array("d", [examined.probs[i] for i in kept])
 
 
 def _check_positions(examined: Examined) -> None:

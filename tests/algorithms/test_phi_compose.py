@@ -118,6 +118,10 @@ def test_errors():
     two = Fsa.from_str("0 1 5 0 0\n0 1 6 0 0\n1 2 -1 -1 0\n2")
     with pytest.raises(FsaValueError, match=r"labels \[5, 6\].*Pass phi_label"):
         phi_compose(words, two)
+    silent = Fsa.from_str("0 0 0 0\n0 1 0 0\n1 1 7 0\n1 2 -1 0\n2", acceptor=True)
+    with pytest.raises(FsaValueError, match=r"arc 1 \[0, 1, 0\] of b_fsa.*phi_label 5"):
+        phi_compose(words, silent, phi_label=5)
+    assert phi_compose(words, silent).num_arcs == 2
     with pytest.raises(FsaTypeError, match="b_fsa must be an Fsa, got None"):
         phi_compose(words, None)
     with pytest.raises(FsaRuntimeError, match=r"phi_compose.*max_states"):

@@ -39,6 +39,7 @@ from wfst_entropy import (
 )
 from wfst_entropy.decoding.errors import DecodingError
 from wfst_entropy.decoding.words_of_tokens import ranges_of_words
+from wfst_entropy.fsa import FsaValueError
 
 
 @SEEDS
@@ -185,6 +186,11 @@ def test_errors():
     without.frame_idx[2] = 7
     with pytest.raises(DecodingError, match=r"arc \d+ .* is in frame"):
         best_path_results(without)
+    without.frame_idx[2] = -3
+    with pytest.raises(DecodingError, match="arc 2 has the frame_idx -3"):
+        best_path_results(without)
+    with pytest.raises(FsaValueError, match=r"frame_shift: must be a positive number.*got nan"):
+        best_path_results(lattice, frame_shift=math.nan)
 
 
 def brute_force(words, tokens, pronunciations, silence):

@@ -91,6 +91,13 @@ def test_parts_sum_up_and_follow_gradients():
     assert lattice.scores.grad.sum() == nbest.fsa[0].num_arcs
 
 
+def test_paths_that_are_forbidden_are_not_drawn():
+    lattice = Fsa.from_str("0 1 5 7 -1\n0 1 6 8 -2\n1 2 -1 -1 0\n2")
+    lattice = lattice.with_scores(torch.tensor([-torch.inf, -2.0, 0.0]))
+    for scale in (1.0, 0.0):
+        assert lists(Nbest.from_lattice(lattice, 10, scale)) == [[((8,), -2.0)]]
+
+
 def test_top_k_and_best_with_an_empty_utterance():
     lattice = small_lattices(6, (4, 3))
     nothing = prune(lattice[0], state_threshold=0)
@@ -119,5 +126,10 @@ def test_errors():
     with pytest.raises(DecodingError, match="lm_scores"):
         nbest = Nbest.from_lattice_exact(lattice, 2)
         Nbest(Fsa(nbest.fsa.shape, nbest.fsa.arcs, nbest.fsa.scores), nbest.shape).lm_scores()
+    for scale in (math.nan, math.inf, None):
+        with pytest.raises(FsaValueError, match="nbest_scale: must be a finite number, got"):
+            Nbest.from_lattice(lattice, 2, scale)
+    with pytest.raises(FsaValueError, match=r"one for each of 2 paths, got the shape \(3,\)"):
+        Nbest.from_lattice_exact(lattice, 2).best(torch.zeros(3))
     with pytest.raises(DecodingError, match="one FSA for each of the 1 utterances"):
         Nbest.from_lattice_exact(lattice, 2).intersect(Fsa.from_fsas([lattice, lattice]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 
 import pytest
@@ -27,6 +28,7 @@ from wfst_entropy import (
     scaled_lattice,
 )
 from wfst_entropy.decoding.errors import DecodingError
+from wfst_entropy.fsa import FsaValueError
 
 SCALES = [0.3, 1.0, 2.5]
 
@@ -159,6 +161,14 @@ def test_scales_and_what_is_forbidden():
 
 def test_errors():
     lattice, model = small_lattices(1, (3,)), BackOffModel(random.Random(1)).fsa()
+    with pytest.raises(FsaValueError, match="max_states: must be at least 1, got 0"):
+        rescore_with_whole_lattice(lattice, model, max_states=0)
+    for scale in (math.nan, math.inf, "1"):
+        with pytest.raises(FsaValueError, match="lm_scale: must be a finite number, got"):
+            rescore_with_whole_lattice(lattice, model, [scale])
+    without = Fsa(lattice.shape, lattice.arcs, lattice.scores, lm_scores=lattice.lm_scores)
+    with pytest.raises(DecodingError, match=r"needs words on its arcs.*lm_scores"):
+        rescore_with_whole_lattice(without, model)
     without = Fsa(lattice.shape, lattice.arcs, lattice.scores, aux_labels=lattice.aux_labels)
     for rescore in (
         lambda x, g: rescore_with_whole_lattice(x, g),

@@ -82,6 +82,18 @@ def test_without_unk_unknown_words_are_impossible(path):
     assert result.log_prob / math.log(10) == pytest.approx(-0.1 - 0.5)
 
 
+def test_what_is_impossible_or_beyond_floats_is_inf_and_never_nan(path):
+    path.write_text(ARPA.format(unknown="-99\tb").replace("-0.5\t</s>", "-99\t</s>"))
+    no_end = perplexity(read_arpa(path), ["a a"])
+    assert no_end.perplexity == math.inf
+    assert no_end.perplexity_without_ends == pytest.approx(10 ** (0.3 / 2))
+    assert perplexity(read_arpa(path), ["b"]).perplexity_without_ends == math.inf
+    path.write_text(
+        ARPA.format(unknown="-98\tb").replace("-0.3", "-98").replace("a\t-0.2", "a\t-1e5")
+    )
+    assert perplexity(read_arpa(path), ["a b"]).perplexity == math.inf
+
+
 def test_files_and_sentences_are_alike(path, tmp_path):
     (tmp_path / "a.txt").write_text("a a\n\n  \nx\n")
     with gzip.open(tmp_path / "b.gz", "wb") as file:

@@ -87,7 +87,8 @@ def phi_compose(
     Raises:
       FsaTypeError: an operand is no Fsa.
       FsaValueError: vectors of different lengths, or on different devices; another `backoff`; no
-        `phi_label`, and `aux_labels` of 0 on arcs of several labels; or `a_fsa` has it as a word.
+        `phi_label`, and `aux_labels` of 0 on arcs of several labels; `a_fsa` has it as a word; or
+        `b_fsa` has arcs of label 0 that do not back off.
       CyclicFsaError: the back-off arcs form a cycle.
       FsaRuntimeError: the result outgrows a limit.
 
@@ -145,6 +146,7 @@ def compose_pairs(
             f"phi_compose: a_fsa has the word {phi_label}, which is phi_label, the label of arcs "
             "that back off."
         )
+    _refuse_epsilons(b_fsa, phi_label)
     model, sorted_map = b_fsa, None
     if not b_fsa.properties.arc_sorted:
         model, sorted_map = arc_sort(b_fsa, ret_arc_map=True)
@@ -176,6 +178,24 @@ def compose_pairs(
     return a_fsa._like(shape, arcs, scores, attributes), a_map, b_map
 
 
+def _refuse_epsilons(model: Fsa, phi_label: int) -> None:
+    """Arcs that read nothing and do not back off would never be taken."""
+    if phi_label == 0 or model.properties.epsilon_free:
+        return
+    lost = ((model.labels == 0) & ~_loops(model)).nonzero()
+    if lost.numel():
+        arc = int(lost[0])
+        raise FsaValueError(
+            f"phi_compose: arc {arc} {model.arcs[arc].tolist()} of b_fsa has the label 0, but back-"
+            f"off arcs have phi_label {phi_label}. Remove epsilons before (remove_epsilon), or pass "
+            "phi_label=0 if they are the back-off arcs."
+        )
+
+
+def _loops(model: Fsa) -> Tensor:
+    return model.src_states() == model.dst_states()
+
+
 def model_scores(model: Fsa, b_map: RaggedTensor) -> Tensor:
     """For each list of arcs the sum of their scores, `(num_lists,)`; differentiable."""
     return RaggedTensor(b_map.shape, model.scores.index_select(0, b_map.values)).sum()
@@ -183,6 +203,8 @@ def model_scores(model: Fsa, b_map: RaggedTensor) -> Tensor:
 
 def phi_label_of(model: Fsa) -> int:
     r"""The label of a language model's back-off arcs, by its `aux_labels`; 0 without any.
+
+    Arcs from a state to itself do not back off.
 
     Raises:
       FsaValueError: arcs of several labels have `aux_labels` of 0.
@@ -193,7 +215,8 @@ def phi_label_of(model: Fsa) -> int:
     words = model.attributes.get("aux_labels")
     if not isinstance(words, Tensor) or words.is_floating_point():
         return 0
-    found = torch.unique(model.labels[(words == 0) & (model.labels != -1)]).tolist()
+    silent = (words == 0) & (model.labels != -1) & ~_loops(model)
+    found = torch.unique(model.labels[silent]).tolist()
     if len(found) > 1:
         raise FsaValueError(
             f"phi_compose: b_fsa.aux_labels is 0 on arcs with the labels {found[:5]}; needed is "

@@ -21,7 +21,7 @@ from wfst_entropy.decoding.lattice_entropy import local_entropy
 from wfst_entropy.decoding.nbest import Nbest
 from wfst_entropy.decoding.one_best import get_aux_labels, one_best_decoding
 from wfst_entropy.decoding.words_of_tokens import Pronunciations, TokenRange, ranges_of_words
-from wfst_entropy.fsa import Fsa, RaggedShape
+from wfst_entropy.fsa import Fsa, FsaValueError, RaggedShape
 
 
 class TokenHypothesis(NamedTuple):
@@ -120,7 +120,7 @@ def best_path_results(
 
     Raises:
       DecodingError: the lattice lacks an attribute.
-      CyclicFsaError, FsaValueError: as `get_arc_post`.
+      CyclicFsaError, FsaValueError: as `get_arc_post`; or `frame_shift` is not a positive number.
 
     >>> lattice = Fsa.from_str("0 1 5 7 -1\\n1 2 0 0 -1\\n2 3 -1 -1 0\\n3")
     >>> _ = lattice.set_attribute_("frame_idx", torch.tensor([0, 1, 2]))
@@ -129,6 +129,10 @@ def best_path_results(
     >>> word.word, word.start, word.end, word.confidence, result.entropy
     (7, 0.0, 0.25, 1.0, 0.0)
     """
+    if frame_shift is not None and not 0 < frame_shift < math.inf:
+        raise FsaValueError(
+            f"frame_shift: must be a positive number of seconds, got {frame_shift}."
+        )
     plain = lattice.detach().to("cpu").to(torch.float64)
     if plain.num_axes == 2:
         plain = Fsa.from_fsas([plain])

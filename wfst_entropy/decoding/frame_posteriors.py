@@ -89,7 +89,7 @@ def frames_of_arcs(lattice: Fsa) -> Tensor:
     """The attribute `frame_idx`, int64 `(num_arcs,)`.
 
     Raises:
-      DecodingError: there is none.
+      DecodingError: there is none, or one below 0.
     """
     frames = lattice.attributes.get("frame_idx")
     if not isinstance(frames, Tensor) or frames.is_floating_point() or frames.dim() != 1:
@@ -97,6 +97,11 @@ def frames_of_arcs(lattice: Fsa) -> Tensor:
         raise DecodingError(
             "lattice: needs the integer attribute frame_idx, as searches give it; it has the "
             f"attributes {have}."
+        )
+    if frames.numel() and int(frames.min()) < 0:
+        raise DecodingError(
+            f"lattice: arc {int(frames.argmin())} has the frame_idx {int(frames.min())}; frames are "
+            "counted from 0."
         )
     return frames.long()
 

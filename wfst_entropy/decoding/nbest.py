@@ -15,7 +15,12 @@ from wfst_entropy.algorithms import (
 from wfst_entropy.algorithms._pairing import Pairing
 from wfst_entropy.algorithms.phi_compose import compose_pairs
 from wfst_entropy.decoding.errors import DecodingError
-from wfst_entropy.decoding.lattice_scores import acoustic_scores, lm_scores_of
+from wfst_entropy.decoding.lattice_scores import (
+    acoustic_scores,
+    check_scale,
+    lm_scores_of,
+    scaled_scores,
+)
 from wfst_entropy.decoding.one_best import words_of_paths
 from wfst_entropy.decoding.word_arcs import word_arcs
 from wfst_entropy.fsa import Fsa, RaggedShape, RaggedTensor
@@ -79,10 +84,13 @@ class Nbest:
           scores of the lattice.
 
         Raises:
-          DecodingError: there are no `aux_labels`; FsaError: as `random_paths`.
+          DecodingError: there are no `aux_labels`; FsaError: as `random_paths`, or `nbest_scale` is
+            no finite number.
         """
         vector = _vector(lattice)
-        flat = vector.detach().with_scores(vector.scores.detach() * nbest_scale)
+        check_scale("nbest_scale", nbest_scale)
+        flat = vector.detach()
+        flat = flat.with_scores(scaled_scores(flat.scores, nbest_scale))
         paths = random_paths(flat, num_paths, generator=generator)
         drawn = cls(linear_paths(vector, paths.remove_axis(0)), paths.shape.remove_axis(2))
         return drawn._choose(drawn._best_of_each_sequence())
@@ -165,7 +173,15 @@ class Nbest:
 
         Args:
           scores: `(num_paths,)`, by which to choose; `total_scores` by default.
+
+        Raises:
+          FsaValueError: another number of scores.
         """
+        if scores is not None and scores.shape != (self.fsa.num_fsas,):
+            raise FsaValueError(
+                f"scores: must be one for each of {self.fsa.num_fsas} paths, got the shape "
+                f"{tuple(scores.shape)}."
+            )
         ranked = self._ranked(self.total_scores().values if scores is None else scores)
         splits = self.shape.row_splits(1)
         there = splits[1:] > splits[:-1]

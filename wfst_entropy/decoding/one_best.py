@@ -8,8 +8,8 @@ from typing import overload
 from torch import Tensor
 
 from wfst_entropy.algorithms.shortest_path import shortest_path
-from wfst_entropy.decoding.errors import DecodingError
 from wfst_entropy.decoding.lattice_scores import scaled_lattice
+from wfst_entropy.decoding.word_arcs import words_of_arcs
 from wfst_entropy.fsa import Fsa, RaggedTensor
 
 
@@ -69,13 +69,7 @@ def get_aux_labels(best_paths: Fsa) -> list[list[int]]:
 
 def words_of_paths(paths: Fsa) -> RaggedTensor:
     """The same, ragged `[path][word]`."""
-    words = paths.attributes.get("aux_labels")
-    if not isinstance(words, (Tensor, RaggedTensor)) or words.dtype.is_floating_point:
-        have = ", ".join(paths.attributes) or "none"
-        raise DecodingError(
-            "get_aux_labels: needs paths with the attribute aux_labels, words on arcs; these have "
-            f"the attributes {have}."
-        )
+    words = words_of_arcs(paths)
     shape = _vector(paths).shape.remove_axis(1)  # [path][arc]
     if isinstance(words, Tensor):
         return RaggedTensor(shape, words).remove_values_leq(0)

@@ -15,8 +15,9 @@ from wfst_entropy.decoding.errors import DecodingError
 from wfst_entropy.decoding.lattice_scores import acoustic_scores, lm_scores_of, scaled_lattice
 from wfst_entropy.decoding.nbest import Nbest
 from wfst_entropy.decoding.one_best import one_best_decoding
+from wfst_entropy.decoding.word_arcs import words_of_arcs
 from wfst_entropy.fsa import Fsa
-from wfst_entropy.fsa.errors import FsaRuntimeError
+from wfst_entropy.fsa.errors import FsaRuntimeError, FsaValueError
 from wfst_entropy.semirings import TropicalSemiring
 
 logger = logging.getLogger(__name__)
@@ -139,7 +140,7 @@ def rescore_with_whole_lattice(
 
     Raises:
       DecodingError: the lattice lacks an attribute.
-      FsaError: as `phi_compose`, but not for the size.
+      FsaError: as `phi_compose`, but not for the size; `max_states` below 1.
 
     Source: icefall, the function of the same name.
 
@@ -152,7 +153,10 @@ def rescore_with_whole_lattice(
     >>> {scale: path.aux_labels.tolist() for scale, path in paths.items()}
     {'lm_scale_0.1': [7, -1], 'lm_scale_1.0': [8, -1]}
     """
+    if max_states < 1:
+        raise FsaValueError(f"max_states: must be at least 1, got {max_states}.")
     vector = lattice if lattice.num_axes == 3 else Fsa.from_fsas([lattice])
+    words_of_arcs(vector)  # refused here: composition would take labels for words
     whole = _rescored(vector, G, backoff, phi_label, max_states)
     rescored = _with_first_pass(whole, vector)
     if not rescored.properties.top_sorted:

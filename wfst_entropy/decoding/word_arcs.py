@@ -51,20 +51,30 @@ def word_arcs(lattice: Fsa) -> WordArcs:
     Raises:
       DecodingError: it has no words, integers `aux_labels`.
     """
+    words = words_of_arcs(lattice)
     plain = lattice.detach()
     if plain.num_axes == 2:
         plain = Fsa.from_fsas([plain])
     arc_map = torch.arange(plain.num_arcs, device=plain.device)
-    words = plain.attributes.get("aux_labels")
     if isinstance(words, RaggedTensor):
         only_words = plain._like(plain.shape, plain.arcs, plain.scores, {"aux_labels": words})
         plain, arc_map = expand_ragged_attributes(only_words, True, ["aux_labels"])
         words = plain.attributes["aux_labels"]
-    if not isinstance(words, Tensor) or words.is_floating_point() or words.dim() != 1:
+    fsa = plain._like(plain.shape, plain.arcs, plain.scores, {})
+    return WordArcs(fsa, words.to(torch.int32).clamp(min=0), arc_map)
+
+
+def words_of_arcs(lattice: Fsa) -> Tensor | RaggedTensor:
+    """The words on the arcs: `aux_labels`, one integer or a list of them for each.
+
+    Raises:
+      DecodingError: it has none.
+    """
+    words = lattice.attributes.get("aux_labels")
+    if not isinstance(words, (Tensor, RaggedTensor)) or words.dtype.is_floating_point:
         have = ", ".join(lattice.attributes) or "none"
         raise DecodingError(
             "lattice: needs words on its arcs, the integer attribute aux_labels; it has the "
             f"attributes {have}."
         )
-    fsa = plain._like(plain.shape, plain.arcs, plain.scores, {})
-    return WordArcs(fsa, words.to(torch.int32).clamp(min=0), arc_map)
+    return words

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,6 +12,9 @@ from numpy.typing import NDArray
 
 from wfst_entropy.lang.ngram_model import Floats, Ids, NgramModel
 from wfst_entropy.lang.text_corpus import TextSource, encode_sentences, read_sentences
+
+# Beyond, math.exp raises OverflowError.
+_LARGEST = math.log(sys.float_info.max)
 
 
 class WordScores(NamedTuple):
@@ -41,17 +45,22 @@ class Perplexity:
       num_sentences: sentences, each of which ends in `</s>`.
       num_words: words, without `</s>`.
       num_oov: those of them that the model has not.
-      log_prob: of the words that the model has, and of `</s>`.
-      log_prob_ends: the part of `</s>` in it.
+      log_prob_words: of the words that the model has.
+      log_prob_ends: of all `</s>`.
       log_prob_oov: of the other words, as `<unk>`; -inf if the model has no `<unk>`.
     """
 
     num_sentences: int
     num_words: int
     num_oov: int
-    log_prob: float
+    log_prob_words: float
     log_prob_ends: float
     log_prob_oov: float
+
+    @property
+    def log_prob(self) -> float:
+        """Of the words that the model has, and of `</s>`."""
+        return self.log_prob_words + self.log_prob_ends
 
     @property
     def cross_entropy(self) -> float:
@@ -66,13 +75,13 @@ class Perplexity:
     @property
     def perplexity(self) -> float:
         """The usual figure: unknown words left out, `</s>` counted."""
-        return math.exp(self.cross_entropy)
+        return _exp(self.cross_entropy)
 
     @property
     def perplexity_without_ends(self) -> float:
         """Unknown words and `</s>` left out; nan if nothing else is there."""
         known = self.num_words - self.num_oov
-        return math.exp((self.log_prob_ends - self.log_prob) / known) if known else math.nan
+        return _exp(-self.log_prob_words / known) if known else math.nan
 
     @property
     def perplexity_with_oov(self) -> float:
@@ -80,7 +89,7 @@ class Perplexity:
         if self.num_oov == 0:
             return self.perplexity
         total = self.log_prob + self.log_prob_oov
-        return math.exp(-total / (self.num_words + self.num_sentences))
+        return _exp(-total / (self.num_words + self.num_sentences))
 
     def __str__(self) -> str:
         return (
@@ -89,6 +98,10 @@ class Perplexity:
             f"without </s> {self.perplexity_without_ends:.4f}, "
             f"with OOVs {self.perplexity_with_oov:.4f}"
         )
+
+
+def _exp(value: float) -> float:
+    return math.exp(value) if value < _LARGEST else math.inf
 
 
 def score_words(model: NgramModel, text: TextSource) -> WordScores:
@@ -153,7 +166,7 @@ def perplexity(model: NgramModel, text: TextSource) -> Perplexity:
         num_sentences=len(scores.begins),
         num_words=len(oov) - len(scores.begins),
         num_oov=int(oov.sum()),
-        log_prob=float(scores.log_probs[~oov].sum()),
+        log_prob_words=float(scores.log_probs[~oov & ~is_end].sum()),
         log_prob_ends=float(scores.log_probs[is_end].sum()),
         log_prob_oov=float(scores.log_probs[oov].sum()),
     )

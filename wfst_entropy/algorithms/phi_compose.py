@@ -186,9 +186,9 @@ def _refuse_epsilons(model: Fsa, phi_label: int) -> None:
     if lost.numel():
         arc = int(lost[0])
         raise FsaValueError(
-            f"phi_compose: arc {arc} {model.arcs[arc].tolist()} of b_fsa has the label 0, but back-"
-            f"off arcs have phi_label {phi_label}. Remove epsilons before (remove_epsilon), or pass "
-            "phi_label=0 if they are the back-off arcs."
+            f"phi_compose: arc {arc} {model.arcs[arc].tolist()} of b_fsa has the label 0, but arcs "
+            f"that back off have phi_label {phi_label}. Remove epsilons before (remove_epsilon), "
+            "or pass phi_label=0 if they back off."
         )
 
 

@@ -100,8 +100,8 @@ def frames_of_arcs(lattice: Fsa) -> Tensor:
         )
     if frames.numel() and int(frames.min()) < 0:
         raise DecodingError(
-            f"lattice: arc {int(frames.argmin())} has the frame_idx {int(frames.min())}; frames are "
-            "counted from 0."
+            f"lattice: arc {int(frames.argmin())} has the frame_idx {int(frames.min())}; frames "
+            "are counted from 0."
         )
     return frames.long()
 

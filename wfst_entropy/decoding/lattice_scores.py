@@ -50,7 +50,7 @@ def scaled_scores(scores: Tensor, scale: float) -> Tensor:
     return (scale * scores.masked_fill(impossible, 0.0)).masked_fill(impossible, -torch.inf)
 
 
-def check_scale(name: str, scale: float) -> None:
+def check_scale(name: str, scale: object) -> None:
     """Refuses what is no finite number.
 
     Raises:

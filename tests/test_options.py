@@ -27,14 +27,21 @@ CONTRACT = {
     "librispeech/decode.py": """
         --exp-dir --epoch --iter --avg --use-averaged-model --decoding-method
         --manifest-dir --lang-dir --max-duration
+        --search-beam --output-beam --min-active-states --max-active-states --topology
+        --hlg-scale --ngram-lm-scale --num-paths --nbest-scale --beam-size --tokens-ngram
+        --context-file --context-score --tune
     """,
     "librispeech/report.py": "--exp-dir --epoch --avg --decoding-method --max-wer",
     "librispeech/prepare.sh": """
         --stage --stop-stage --corpus --corpus-dir --cuts --token-type --vocab-size --extractor
     """,
+    "librispeech/prepare_lm.sh": """
+        --stage --stop-stage --data-dir --token-type --lm-text --lm-order --rescoring-order
+        --lm-arpa --rescoring-arpa --lexicon --topology
+    """,
     "librispeech/run.sh": """
         --stage --stop-stage --corpus --corpus-dir --cuts --token-type --exp-dir
-        --entropy-loss-scale --entropy-kind
+        --entropy-loss-scale --entropy-kind --decoding-method --lm-arpa --max-wer
     """,
 }
 

@@ -72,14 +72,17 @@ text_stage() {
     words="$lexicon"
   else
     need "$lm_arpa" "--lm-arpa must name a file" || return 1
-    is_newer "$words" "$lm_arpa" || words_of_arpa "$lm_arpa" > "$words" || return 1
+    is_newer "$words" "$lm_arpa" || words_of_arpa "$lm_arpa" "$words" || return 1
   fi
   wfst_entropy lang prepare "$lang_dir" --words "$words"
 }
 
 words_of_arpa() {
-  # $1: an ARPA file, .gz too. Prints its words, one a line.
-  gzip -cdf "$1" | awk '/^\\2-grams:|^\\end\\/ { exit } inside && NF { print $2 } /^\\1-grams:/ { inside = 1 }'
+  # $1: an ARPA file, .gz too; $2: where its words go, one a line.
+  gzip -cdf "$1" | awk '
+    /^\\/ { inside = ($0 ~ /^\\1-grams:/); next }
+    inside && NF && $2 !~ /^</ { print $2 }' > "$2.unfinished" || return 1
+  mv "$2.unfinished" "$2"
 }
 
 arpa_of() {

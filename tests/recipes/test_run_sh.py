@@ -95,8 +95,15 @@ def test_from_a_foreign_folder_to_a_report_and_again(tmp_path):
     assert too_good.returncode != 0
 
 
-def test_a_stage_names_what_it_misses_and_how_to_make_it(tmp_path):
-    result = _run(tmp_path, "--stage", "10")
+@pytest.mark.parametrize(
+    ("stage", "missing", "maker"),
+    [
+        ("8", "tokens.txt", "prepare.sh --stage 5 --stop-stage 5"),
+        ("10", "librispeech_cuts_*.jsonl.gz", "--stage 3 --stop-stage 3"),
+    ],
+)
+def test_a_stage_names_what_it_misses_and_how_to_make_it(tmp_path, stage, missing, maker):
+    result = _run(tmp_path, "--stage", stage)
     assert result.returncode != 0
-    assert "librispeech_cuts_*.jsonl.gz, which does not exist" in result.stderr
-    assert "--stage 3 --stop-stage 3" in result.stderr
+    assert f"{missing}, which does not exist" in result.stderr
+    assert maker in result.stderr

@@ -210,10 +210,10 @@ def test_pronunciations_are_all_boosted():
         (b"A\nB :x\n", r"hot\.txt: line 2: ':x': needed a number after the colon"),
         (b"A :nan\n", r"hot\.txt: line 1: ':nan': needed a number"),
         (b"A\n :1.5\n", r"hot\.txt: line 2: has a boost and no phrase"),
-        (b"A\nM\xfcNCHEN\n", r"hot\.txt: line 2: the byte 0xfc is not UTF-8.*iconv"),
-        (b"\xef\xbb\xbfA\n", r"hot\.txt: line 1: begins with a byte order mark; remove it: sed"),
-        (b"A\nA\0\n", r"hot\.txt: line 2: holds a NUL byte"),
-        (b"A\r\nA\r\n", r"hot\.txt: line 1: ends with CRLF, as do 2 lines; sed"),
+        (b"A\nM\xfcNCHEN\n", r"hot\.txt: line 2: is not UTF-8 text: byte 0xfc.*iconv"),
+        (b"\xef\xbb\xbfA\n", r"hot\.txt: line 1: begins with a byte order mark.*sed"),
+        (b"A\nA\0\n", r"hot\.txt: line 2: has a zero byte"),
+        (b"A\r\nA\r\n", r"hot\.txt: line 1: has a carriage return.*sed"),
         (b"A\nA ZEBRA\n", r"hot\.txt: line 2: the word 'ZEBRA' is not in words\.txt"),
     ],
 )
@@ -232,5 +232,5 @@ def test_words_without_tokens_and_missing_files(tmp_path):
         context_graph_from_file(path, lambda text: [[]])
     with pytest.raises(FsaFormatError, match="line 1: the word 'A' is not in the lexicon"):
         context_graph_from_file(path, spell_by_lexicon([], SymbolTable()))
-    with pytest.raises(FsaFormatError, match=r"gone\.txt: no such file"):
+    with pytest.raises(FileNotFoundError, match=r"gone\.txt"):
         read_context_file(tmp_path / "gone.txt")

@@ -48,12 +48,13 @@ def train(
 ) -> None:
     """Estimate a model from text: interpolated modified Kneser-Ney."""
     from wfst_entropy.lang import estimate_ngram_model
+    from wfst_entropy.lang.text_corpus import first_fields
 
     with reported("lm train"):
         model = estimate_ngram_model(
             text,
             order,
-            vocabulary=None if limit_vocab is None else _words_of(limit_vocab),
+            vocabulary=None if limit_vocab is None else first_fields(limit_vocab),
             min_counts=_numbers(min_counts),
             smoothing=smoothing,  # type: ignore[arg-type]
             discount_fallback=discount_fallback,  # type: ignore[arg-type]
@@ -200,13 +201,6 @@ def _tell_findings(model: NgramModel, path: Path) -> None:
 
     for finding in check_ngram_model(model):
         typer.echo(f"{path}: {finding}", err=True)
-
-
-def _words_of(path: Path) -> list[str]:
-    """The first field of each line."""
-    from wfst_entropy.lang.text_corpus import read_fields
-
-    return [fields[0] for _, fields in read_fields(path)]
 
 
 def _numbers(text: str) -> list[int]:

@@ -14,7 +14,8 @@ import numpy as np
 
 from wfst_entropy.fsa import FsaFormatError, SymbolTable
 from wfst_entropy.fsa.atomic_file import replacing
-from wfst_entropy.lang.ngram_model import BOS, EOS, UNKNOWN, Floats, Ids, NgramModel, NgramTable
+from wfst_entropy.lang.ngram_model import UNKNOWN, Floats, Ids, NgramModel, NgramTable
+from wfst_entropy.lang.symbols import BOS, EOS
 from wfst_entropy.lang.text_blocks import decoded, line_blocks
 
 LN10 = math.log(10)

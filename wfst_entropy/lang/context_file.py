@@ -11,9 +11,8 @@ from typing import NamedTuple
 
 from wfst_entropy.fsa import SymbolTable
 from wfst_entropy.fsa.errors import FsaError, FsaFormatError
-from wfst_entropy.inspection import Severity
 from wfst_entropy.lang.context_graph import ContextGraph
-from wfst_entropy.lang.text_lines import read_text_lines
+from wfst_entropy.lang.text_corpus import read_fields
 
 # Ways to write one phrase that are taken, where words have several pronunciations.
 _MAX_SPELLINGS = 16
@@ -36,9 +35,9 @@ def read_context_file(filename: str | os.PathLike[str]) -> list[ContextPhrase]:
       filename: icefall's `--context-file`.
 
     Raises:
-      FsaFormatError: with file and line: what `read_text_lines` finds wrong (not UTF-8, a byte
-        order mark, CRLF...), a boost that is no finite number, or one without a phrase; or there
-        is no such file.
+      FsaFormatError: with file and line: what `read_fields` refuses (not UTF-8, a byte order mark,
+        CRLF...), a boost that is no finite number, or one without a phrase.
+      OSError: the file cannot be read.
 
     Example:
       >>> import tempfile
@@ -50,12 +49,8 @@ def read_context_file(filename: str | os.PathLike[str]) -> list[ContextPhrase]:
       ContextPhrase(text='MOUNT RUSHMORE', boost=2.5, line=3)
     """
     path = Path(filename)
-    lines, findings = read_text_lines(path)
-    for finding in findings:
-        if finding.severity is Severity.ERROR:
-            raise FsaFormatError(str(finding))
-    rows = ((number, line.split()) for number, line in enumerate(lines, start=1))
-    return [_parse(fields, number, f"{path}: line {number}") for number, fields in rows if fields]
+    rows = read_fields(path)
+    return [_parse(fields, number, f"{path}: line {number}") for number, fields in rows]
 
 
 def _parse(fields: list[str], number: int, where: str) -> ContextPhrase:

@@ -15,10 +15,10 @@ from wfst_entropy.algorithms.connect import connect
 from wfst_entropy.fsa import Fsa, FsaValueError, RaggedShape, SymbolTable
 from wfst_entropy.lang.arpa import read_arpa
 from wfst_entropy.lang.ngram_model import UNKNOWN, Floats, Ids, NgramModel
+from wfst_entropy.lang.symbols import BACKOFF, EPSILON
 from wfst_entropy.lang.vocabulary import real_words, require_common_words
 
 _LOG = logging.getLogger(__name__)
-BACKOFF = "#0"
 # What is impossible after a history keeps its arc, or it would get through by backing off.  This is
 # the least that ARPA files can say.
 IMPOSSIBLE = -99 * np.log(10)
@@ -132,7 +132,7 @@ def _word_labels(model: NgramModel, words: SymbolTable, name: str, unknown_words
     labels[[model.bos, model.eos]] = 0
     if model.unknown is not None and not labels[model.unknown]:
         labels[model.unknown] = next((words[word] for word in UNKNOWN if word in words), 0)
-    for i in [model.word_ids[w] for w in (BACKOFF, "<eps>") if w in model.word_ids]:
+    for i in [model.word_ids[w] for w in (BACKOFF, EPSILON) if w in model.word_ids]:
         labels[i] = 0
     special = (model.bos, model.eos, model.unknown)
     missing = [i for i in np.flatnonzero(labels == 0).tolist() if i not in special]

@@ -10,7 +10,8 @@ import numpy as np
 
 from wfst_entropy.fsa import FsaValueError
 from wfst_entropy.lang.ngram_counts import CountTable, count_ngrams
-from wfst_entropy.lang.ngram_model import BOS, EOS, UNKNOWN, Floats, Ids, NgramModel, NgramTable
+from wfst_entropy.lang.ngram_model import UNKNOWN, Floats, Ids, NgramModel, NgramTable
+from wfst_entropy.lang.symbols import BOS, EOS
 from wfst_entropy.lang.text_corpus import TextCorpus, TextSource, encode_sentences, read_sentences
 from wfst_entropy.lang.vocabulary import real_words
 

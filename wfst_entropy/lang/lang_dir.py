@@ -9,7 +9,7 @@ from pathlib import Path
 
 from wfst_entropy.fsa import Fsa, SymbolTable, load_fsa
 from wfst_entropy.fsa.errors import FsaFormatError, SymbolNotFoundError
-from wfst_entropy.lang.lang_finding import shown
+from wfst_entropy.lang.lang_finding import named, shown
 from wfst_entropy.lang.lexicon import Lexicon
 from wfst_entropy.lang.symbols import (
     BACKOFF,
@@ -225,10 +225,9 @@ class LangDir:
 
     def _refuse(self, words: list[str], where: str) -> None:
         if words:
-            names = ", ".join(map(shown, words[:10])) + (", ..." if len(words) > 10 else "")
             raise SymbolNotFoundError(
-                f"{self.path}: {len(words)} words are not in {where}: {names}; add them with "
-                "wfst-entropy lang prepare --words"
+                f"{self.path}: {len(words)} words are not in {where}: {named(words, 10)}; add "
+                "them with wfst-entropy lang prepare --words"
             )
 
     def _lexicon(self, ending: str, *, disambiguated: bool) -> Lexicon:

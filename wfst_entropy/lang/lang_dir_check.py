@@ -16,12 +16,12 @@ from wfst_entropy.inspection import Severity
 from wfst_entropy.lang.disambig import add_disambig_symbols
 from wfst_entropy.lang.lang_dir import LangDir
 from wfst_entropy.lang.lang_files import Silence, lexicon_graphs
-from wfst_entropy.lang.lang_finding import LangFinding, shown
+from wfst_entropy.lang.lang_finding import LangFinding, named
 from wfst_entropy.lang.lexicon import Lexicon
 from wfst_entropy.lang.lexicon_check import check_lexicon
 from wfst_entropy.lang.prepare import OPTIONS_FILE
 from wfst_entropy.lang.spelling import bpe_tokens
-from wfst_entropy.lang.symbols import BACKOFF, WORD_SPECIALS
+from wfst_entropy.lang.symbols import BACKOFF, BOS, EOS, WORD_SPECIALS
 from wfst_entropy.lang.text_lines import read_text_lines
 
 
@@ -94,7 +94,7 @@ class _Checker:
                 if not found:
                     self.tell(file, str(error), "make the lang directory again")
                 return
-        for word in (BACKOFF, "<s>", "</s>"):
+        for word in (BACKOFF, BOS, EOS):
             if word not in self.lang.words:
                 what = f"has no {word}, which graphs with a language model need"
                 self.tell(self.lang.path / "words.txt", what, severity=Severity.WARNING)
@@ -211,8 +211,7 @@ class _Checker:
         words = [w for i in sorted(used) if (w := self.lang.words.get(i)) is not None]
         silent = [w for w in words if w not in self.lang.lexicon and w not in WORD_SPECIALS]
         if silent:
-            names = ", ".join(map(shown, silent[:5])) + (", ..." if len(silent) > 5 else "")
-            what = f"{len(silent)} of its words have no pronunciation: {names}"
+            what = f"{len(silent)} of its words have no pronunciation: {named(silent)}"
             self.tell(file, what, "add them: lang prepare --words", Severity.WARNING)
 
     def _check_words(self, file: Path, labels: Tensor | RaggedTensor | None) -> None:

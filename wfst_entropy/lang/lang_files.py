@@ -17,8 +17,12 @@ from wfst_entropy.lang.lang_dir import LangDir
 from wfst_entropy.lang.lexicon import Lexicon
 from wfst_entropy.lang.lexicon_fst import lexicon_to_fst
 from wfst_entropy.lang.symbols import (
+    BACKOFF,
     BLANK,
+    BOS,
+    EOS,
     EPSILON,
+    RESERVED_WORDS,
     UNKNOWN_WORD,
     ZERO_TOKENS,
     is_disambiguation,
@@ -116,8 +120,8 @@ def _token_table(
 def _word_table(lexicon: Lexicon) -> SymbolTable:
     words = sorted(set(lexicon.words) - {UNKNOWN_WORD})
     unknown = [UNKNOWN_WORD] if UNKNOWN_WORD in lexicon else []
-    names = [EPSILON, *unknown, *words, "#0", "<s>", "</s>"]
-    for word in {"#0", "<s>", "</s>", EPSILON, BLANK}.intersection(words):
+    names = [EPSILON, *unknown, *words, BACKOFF, BOS, EOS]
+    for word in RESERVED_WORDS.intersection(words):
         raise FsaValueError(f"lexicon: {word!r} cannot be a word, this name is reserved.")
     return SymbolTable((symbol, i) for i, symbol in enumerate(names))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from wfst_entropy.fsa.errors import FsaFormatError
@@ -51,6 +51,15 @@ def raise_first_error(findings: Iterable[LangFinding]) -> None:
         return
     more = "" if len(errors) == 1 else f" ({len(errors) - 1} more: see wfst-entropy lang check)"
     raise FsaFormatError(f"{min(errors, key=lambda error: error.line or 0)}{more}")
+
+
+def named(symbols: Sequence[str], most: int = 5) -> str:
+    """The first of several symbols, for a message.
+
+    >>> named(["A", "B"]), named(["A", "B", "C"], 2)
+    ("'A', 'B'", "'A', 'B', ...")
+    """
+    return ", ".join(map(shown, symbols[:most])) + (", ..." if len(symbols) > most else "")
 
 
 def shown(symbol: str) -> str:

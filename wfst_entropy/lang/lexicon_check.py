@@ -13,7 +13,7 @@ from sys import intern
 
 from wfst_entropy.fsa import SymbolTable
 from wfst_entropy.inspection import Severity
-from wfst_entropy.lang.lang_finding import LangFinding, shown
+from wfst_entropy.lang.lang_finding import LangFinding, named, shown
 from wfst_entropy.lang.position_markers import (
     MARKED,
     expected_markers,
@@ -222,8 +222,7 @@ def _check_words(examined: Examined, table: SymbolTable | None) -> None:
         if word not in have and word not in WORD_SPECIALS and not is_disambiguation(word)
     ]
     if without:
-        names = ", ".join(map(shown, without[:5])) + (", ..." if len(without) > 5 else "")
-        what = f"{len(without)} words of words.txt have no pronunciation: {names}"
+        what = f"{len(without)} words of words.txt have no pronunciation: {named(without)}"
         examined.tell(None, "", what, "add theirs, or they are never recognised", Severity.WARNING)
 
 

@@ -8,8 +8,9 @@ import numpy as np
 
 from wfst_entropy.fsa import FsaValueError
 from wfst_entropy.lang.backoff_weights import renormalized
-from wfst_entropy.lang.ngram_model import BOS, EOS, UNKNOWN, Floats, Ids, NgramModel, NgramTable
+from wfst_entropy.lang.ngram_model import UNKNOWN, Floats, Ids, NgramModel, NgramTable
 from wfst_entropy.lang.perplexity import score_words
+from wfst_entropy.lang.symbols import BOS, EOS
 from wfst_entropy.lang.text_corpus import TextSource, read_sentences
 
 

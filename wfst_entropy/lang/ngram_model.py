@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wfst_entropy.fsa import FsaValueError
+from wfst_entropy.lang.symbols import BOS, EOS
 
 Ids = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-BOS, EOS = "<s>", "</s>"
 # How the word that stands for all unknown ones is written.
 UNKNOWN = ("<unk>", "<UNK>", "<Unk>")
 

@@ -13,7 +13,7 @@ from wfst_entropy.fsa import SymbolTable
 from wfst_entropy.fsa.errors import FsaFormatError, FsaValueError
 from wfst_entropy.lang.lang_dir import LangDir, read_tokens
 from wfst_entropy.lang.lang_files import Silence, write_if_other, write_lang_dir
-from wfst_entropy.lang.lang_finding import raise_first_error, shown
+from wfst_entropy.lang.lang_finding import named
 from wfst_entropy.lang.lexicon import Lexicon
 from wfst_entropy.lang.position_markers import add_position_markers, is_position_dependent
 from wfst_entropy.lang.spelling import bpe_lexicon, bpe_tokens, char_lexicon
@@ -25,7 +25,7 @@ from wfst_entropy.lang.symbols import (
     WORD_START,
     is_disambiguation,
 )
-from wfst_entropy.lang.text_lines import read_text_lines
+from wfst_entropy.lang.text_corpus import first_fields, read_sentences
 
 OPTIONS_FILE = "lang_options.json"
 TOKEN_TYPES = ("phone", "bpe", "char")
@@ -260,8 +260,7 @@ def _spelled(lexicon: Lexicon, words: list[str], tokens: Sequence[str], file: st
 
 def _warn_left_out(words: list[str], why: str) -> None:
     if words:
-        names = ", ".join(map(shown, words[:10])) + (", ..." if len(words) > 10 else "")
-        _logger.warning("%d words %s and are left out: %s", len(words), why, names)
+        _logger.warning("%d words %s and are left out: %s", len(words), why, named(words, 10))
 
 
 def _words(folder: Path, sources: LangSources) -> list[str]:
@@ -269,7 +268,7 @@ def _words(folder: Path, sources: LangSources) -> list[str]:
     words: set[str] = set(_listed_words(sources.words))
     transcripts = folder / "transcript_words.txt"
     if transcripts.is_file():
-        words.update(w for line in _lines(transcripts) for w in line.split())
+        words.update(w for sentence in read_sentences(transcripts) for w in sentence)
     elif not sources.words and (folder / "words.txt").is_file():
         words.update(LangDir(folder).words.symbols)
     words -= set(WORD_SPECIALS)
@@ -280,12 +279,5 @@ def _words(folder: Path, sources: LangSources) -> list[str]:
 
 def _listed_words(files: Sequence[Path]) -> list[str]:
     """The first field of each line, each once, without special words."""
-    fields = (line.split(maxsplit=1) for path in files for line in _lines(path))
-    words = dict.fromkeys(parts[0] for parts in fields if parts)
+    words = dict.fromkeys(word for path in files for word in first_fields(path))
     return [w for w in words if w not in WORD_SPECIALS and not is_disambiguation(w)]
-
-
-def _lines(path: Path) -> list[str]:
-    lines, findings = read_text_lines(path)
-    raise_first_error(findings)
-    return lines

@@ -8,17 +8,19 @@ EPSILON = "<eps>"
 ZERO_TOKENS = (BLANK, EPSILON, "<blank>")
 UNKNOWN_TOKEN = "<unk>"
 UNKNOWN_WORD = "<UNK>"
+# Where a sentence begins and ends, in language models.
+BOS, EOS = "<s>", "</s>"
 # Lets the back-off arcs of a language model through the lexicon.
 BACKOFF = "#0"
 # Stands before every word that is written in characters or pieces, as in sentencepiece.
 WORD_START = "▁"
 
-WORD_SPECIALS = (EPSILON, UNKNOWN_WORD, BACKOFF, "<s>", "</s>")
+WORD_SPECIALS = (EPSILON, UNKNOWN_WORD, BACKOFF, BOS, EOS)
 # Cannot be a word of a lexicon: they have other uses in graphs and language models.
-RESERVED_WORDS = frozenset({EPSILON, BLANK, BACKOFF, "<s>", "</s>"})
+RESERVED_WORDS = frozenset({EPSILON, BLANK, BACKOFF, BOS, EOS})
 # Cannot be a token of a pronunciation: nothing is heard there.
 RESERVED_TOKENS = frozenset(
-    {BLANK, "<blank>", EPSILON, "<s>", "</s>", "<sos>", "<eos>", "<sos/eos>", "<pad>"}
+    {BLANK, "<blank>", EPSILON, BOS, EOS, "<sos>", "<eos>", "<sos/eos>", "<pad>"}
 )
 
 

@@ -11,7 +11,8 @@ from typing import TypeAlias
 import numpy as np
 
 from wfst_entropy.fsa import FsaFormatError, FsaTypeError, FsaValueError
-from wfst_entropy.lang.ngram_model import BOS, EOS, Ids
+from wfst_entropy.lang.ngram_model import Ids
+from wfst_entropy.lang.symbols import BOS, EOS
 from wfst_entropy.lang.text_blocks import decoded, line_blocks
 
 # A file, several, or sentences: words in a string, with blanks between them, or in a list.
@@ -134,6 +135,15 @@ def read_fields(path: Path) -> Iterator[tuple[int, list[str]]]:
         for number, line in enumerate(text, start=first):
             if fields := [field for field in line.replace("\t", " ").split(" ") if field]:
                 yield number, fields
+
+
+def first_fields(path: Path) -> list[str]:
+    """The first field of each line: the words of a list, of `words.txt` or of a lexicon.
+
+    Raises:
+      FsaFormatError: as `read_fields`.
+    """
+    return [fields[0] for _, fields in read_fields(path)]
 
 
 def _file_sentences(path: Path) -> Iterator[list[str]]:

@@ -11,12 +11,12 @@ import numpy as np
 
 from wfst_entropy.fsa import FsaValueError, SymbolTable
 from wfst_entropy.lang.arpa import read_arpa
-from wfst_entropy.lang.ngram_model import BOS, EOS, UNKNOWN, NgramModel
-from wfst_entropy.lang.symbols import is_disambiguation
+from wfst_entropy.lang.ngram_model import UNKNOWN, NgramModel
+from wfst_entropy.lang.symbols import RESERVED_TOKENS, RESERVED_WORDS, is_disambiguation
 from wfst_entropy.lang.text_corpus import TextSource, read_sentences
 
 # Symbols of word and token tables that never stand in a text.
-_NO_WORDS = {"<eps>", "<blk>", "<sos/eos>", BOS, EOS, *UNKNOWN}
+_NO_WORDS = {*RESERVED_WORDS, *RESERVED_TOKENS, *UNKNOWN}
 _SHOWN = 10
 
 

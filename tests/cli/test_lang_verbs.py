@@ -63,6 +63,10 @@ def test_warnings_fail_only_when_asked_to(lexicon: Path) -> None:
     [
         (("prepare", "lang"), "lang prepare: lang: has no words; give a list"),
         (("prepare", "lang", "--lexicon", "absent"), "lang prepare: absent: no such file"),
+        (
+            ("prepare", "lang", "--silence-prob", "0.3"),
+            "lang prepare: --silence-prob: needs --silence",
+        ),
         (("check", "absent"), "lang check: absent: no such file"),
     ],
 )

@@ -180,3 +180,9 @@ def test_a_lattice_without_a_name(tmp_path):
     path.write_text("0 1 5 6 1,2\n1\n")
     with pytest.raises(FsaFormatError, match=r"lat.txt: line 1: .*the name of an utterance alone"):
         list(read_kaldi_lattices(path))
+
+
+def test_a_binary_file_is_told(tmp_path):
+    (tmp_path / "a.lat").write_bytes(b"utt \0B\xff\xfe")
+    with pytest.raises(FsaFormatError, match=r"a\.lat: is not UTF-8 text.*lattice-copy"):
+        list(read_kaldi_lattices(tmp_path / "a.lat"))

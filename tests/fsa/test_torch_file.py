@@ -23,7 +23,9 @@ def test_every_kind_of_file_is_read(fsa: Fsa, tmp_path: Path, how: str) -> None:
     assert again.aux_labels.dtype == torch.int32
 
 
-@pytest.mark.parametrize("content", [b"", b"\x00" * 100, b"PK\x03\x04 cut off"])
+@pytest.mark.parametrize(
+    "content", [b"", b"\x00" * 100, b"PK\x03\x04 cut off", b"junk", b"0.", b"X\1\0\0\0\xff"]
+)
 def test_a_damaged_file_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "L.pt").write_bytes(content)
     with pytest.raises(FsaFormatError, match=r"L\.pt: is not a file of torch\.save"):

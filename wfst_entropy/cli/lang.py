@@ -64,9 +64,12 @@ def prepare(
 
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.INFO)
     with reported("lang prepare"):
+        from wfst_entropy.fsa import FsaValueError
         from wfst_entropy.lang import LangSources, prepare_lang_dir
         from wfst_entropy.lang import Silence as SilenceOf
 
+        if silence is None and silence_prob != SilenceOf.prob:
+            raise FsaValueError("--silence-prob: needs --silence, its token.")
         sources = LangSources(
             token_type=token_type,
             lexicon=lexicon,

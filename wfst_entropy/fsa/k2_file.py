@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -30,15 +31,16 @@ from wfst_entropy.fsa.text_format import MANY_STATES
 _NOT_ATTRIBUTES = ("arcs", "properties", "labels_version", "scores", "labels")
 
 # What the reader of damaged pickles stumbles over.
-_DAMAGED = (
+DAMAGED = (
     pickle.UnpicklingError,
     RuntimeError,
     EOFError,
-    ValueError,
+    AssertionError,
+    AttributeError,
     LookupError,
     TypeError,
-    AttributeError,
-    AssertionError,
+    ValueError,
+    struct.error,
 )
 
 
@@ -68,7 +70,7 @@ def load_k2(path: str | os.PathLike[str]) -> Fsa:
     torch.serialization.add_safe_globals(_STAND_INS)
     try:
         values = torch.load(path, map_location="cpu", weights_only=True)
-    except _DAMAGED as error:
+    except DAMAGED as error:
         # torch's own message would advise to run whatever the file holds.
         problem = str(error).rpartition("WeightsUnpickler error:")[2].strip().partition("\n")[0]
         raise FsaFormatError(

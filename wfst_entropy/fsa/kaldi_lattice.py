@@ -43,7 +43,13 @@ def read_kaldi_lattices(path: str | os.PathLike[str]) -> Iterator[tuple[str, Fsa
       FsaFormatError: with file and line.
     """
     with Path(path).open(encoding="utf-8") as file:
-        yield from _read(file, str(path))
+        try:
+            yield from _read(file, str(path))
+        except UnicodeDecodeError as error:
+            raise FsaFormatError(
+                f"{path}: is not UTF-8 text: {error}; lattices of Kaldi's binary form become text "
+                "by lattice-copy ark:FILE ark,t:FILE.lat"
+            ) from error
 
 
 def kaldi_lattices_from_str(text: str) -> Iterator[tuple[str, Fsa]]:

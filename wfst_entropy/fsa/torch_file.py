@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 from pathlib import Path
 
 import torch
@@ -11,7 +10,7 @@ import torch
 from wfst_entropy.fsa.atomic_file import replacing
 from wfst_entropy.fsa.errors import FsaError, FsaFormatError
 from wfst_entropy.fsa.fsa import Fsa
-from wfst_entropy.fsa.k2_file import load_k2
+from wfst_entropy.fsa.k2_file import DAMAGED, load_k2
 
 
 def load_fsa(path: str | os.PathLike[str]) -> Fsa:
@@ -38,7 +37,7 @@ def load_fsa(path: str | os.PathLike[str]) -> Fsa:
     """
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError):
+    except DAMAGED:
         return load_k2(path)  # k2's classes, or a message that says what is wrong
     if isinstance(loaded, Fsa):
         return loaded

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wfst_entropy.asr.data.errors import DataError
-from wfst_entropy.asr.data.lm_text import refuse_held_out, select_lm_text
+from wfst_entropy.asr.data.lm_text import MIN_INSIDE, HeldOut, refuse_held_out, select_lm_text
 
 SENTENCES = st.lists(
     st.lists(st.sampled_from(["a", "B", "c", "#1"]), max_size=3).map(" ".join), max_size=8
@@ -35,11 +35,27 @@ def test_what_is_chosen_passes_the_check(tmp_path_factory, spoken, further, held
 def test_a_leak_is_refused_with_its_line(tmp_path):
     path = tmp_path / "text.txt"
     path.write_text("GO UP\nAND  it was SO\nGO DOWN\nand it was so\n")
-    with pytest.raises(DataError, match=r"text\.txt:2: 'AND  it was SO' is a .* 1 more"):
+    with pytest.raises(DataError, match=r"text\.txt:2: 'AND  it was SO' is or has a .* 1 more"):
         refuse_held_out(path, ["AND IT WAS SO", "GO"])
     path.write_bytes(b"\xff\n")
     with pytest.raises(DataError, match="needed UTF-8 text"):
         refuse_held_out(path, ["GO"])
+
+
+WORDS = st.lists(st.sampled_from("ab"), max_size=9)
+
+
+@given(WORDS, st.lists(WORDS, max_size=4))
+def test_sentences_inside_longer_ones(words, held_out):
+    inside = any(
+        words[i : i + len(sentence)] == sentence
+        for sentence in held_out
+        if len(sentence) >= MIN_INSIDE
+        for i in range(len(words))
+    )
+    text = " ".join(words)
+    whole = bool(words) and words in held_out
+    assert HeldOut(map(" ".join, held_out)).has(text) == (inside or whole)
 
 
 def test_nothing_left():

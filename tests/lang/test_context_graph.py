@@ -57,7 +57,7 @@ def collected(graph, string):
     return total + score
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.data(), PHRASES, st.lists(st.integers(1, 4), max_size=12))
 def test_a_string_collects_its_phrases(data, phrases, string):
     boosts = boosts_for(phrases, data)

@@ -66,7 +66,8 @@ def test_verbs_exist(verb):
 def test_every_verb_named_as_an_operation_of_openfst_is_on_the_page():
     named = {verb for row in rows() for verb in row.verbs}
     verbs = set(typer.main.get_command(app).commands)
-    assert not (verbs & COMMANDS) - named
+    # What a recogniser calls decoding is not what OpenFst does.
+    assert (verbs & COMMANDS) - named == {"decode"}
 
 
 def test_what_is_absent_has_a_reason():

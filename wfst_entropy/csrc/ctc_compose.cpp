@@ -32,7 +32,8 @@ struct Place {
 class Composition {
  public:
   Composition(const FsaView& graph, Topology topology, int32_t epsilon, FsaVecBuilder& builder, Progress& progress)
-      : graph_(graph), topology_(topology), epsilon_(epsilon), builder_(builder), progress_(progress) {}
+      : graph_(graph), topology_(topology), epsilon_(epsilon), builder_(builder), progress_(progress),
+        states_before_(builder.num_states()) {}
 
   void run() {
     if (graph_.empty()) return builder_.end_empty_fsa();
@@ -114,7 +115,9 @@ class Composition {
   }
 
   void add(int32_t label, const Place& to, int64_t number = -1) {
-    builder_.add_arc(places_.number(to.key()), label, number);
+    const int32_t dst = places_.number(to.key());
+    progress_.grow(states_before_ + places_.size(), builder_.num_arcs());
+    builder_.add_arc(dst, label, number);
   }
 
   const FsaView& graph_;
@@ -122,6 +125,7 @@ class Composition {
   int32_t epsilon_;
   FsaVecBuilder& builder_;
   Progress& progress_;
+  const int64_t states_before_;  // of the result, before this graph
   std::vector<uint8_t> useful_;
   std::vector<int64_t> found_in_;  // in which search of can_go_on a state was met last
   int64_t search_ = 0;

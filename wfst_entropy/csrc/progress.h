@@ -54,6 +54,9 @@ class Progress {
     if (steps_ / kStepsBetweenChecks != before) check_interrupt();
   }
 
+  // Throws what Ctrl-C raises. Takes the GIL; only the thread that Python called may do that.
+  void check_interrupt() const;
+
   // Tells that the tables of the operation take so many more bytes (or fewer). Throws LimitError. See Held.
   void hold(int64_t bytes) {
     held_ += bytes;
@@ -72,7 +75,6 @@ class Progress {
 
   [[noreturn]] void throw_limit() const;
   [[noreturn]] void throw_held() const;
-  void check_interrupt() const;  // takes the GIL
 
   std::string operation_;
   int64_t max_states_, max_arcs_, max_held_;

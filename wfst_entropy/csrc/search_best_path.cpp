@@ -72,7 +72,9 @@ void PathSearch::forget_traces() {
     trace_[count++] = {entry.from < 0 ? -1 : number[entry.from], entry.move};
   }
   trace_.resize(count);
-  if (count > kLargestTrace) throw LimitError("beam_search_best_path: too many frames for one search; pass parts of them.");
+  if (count > kLargestTrace) {
+    throw LimitError("beam_search_best_path: too many frames for one search; pass parts of them.");
+  }
   for (PathToken& token : tokens_.tokens)
     if (token.from >= 0) token.from = number[token.from];
   trace_limit_ = std::max(kLeastTraceLimit, 2 * trace_.size());

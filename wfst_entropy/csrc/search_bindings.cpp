@@ -8,6 +8,7 @@
 #include <string>
 
 #include "address.h"
+#include "pair_graph.h"
 #include "parallel.h"
 #include "search_best_path.h"
 #include "search_lattice.h"
@@ -21,6 +22,7 @@ class SearchGraphs {
  public:
   SearchGraphs(const FsaVecView& fsas, Progress& progress, int topology, int32_t epsilon) {
     nb::gil_scoped_release released;
+    check_arc_numbers(fsas, progress);
     for (int64_t i = 0; i < fsas.num_fsas; ++i) {
       graphs_.push_back(make_search_graph(fsas, i, static_cast<Topology>(topology), epsilon, progress));
       largest_ = std::max(largest_, graphs_.back().num_search_states());
@@ -82,7 +84,8 @@ struct BadScore {
 
 // Calls step() for each frame of a sequence, after reading it; stops at a score that may not be used.
 template <class T, class Step>
-BadScore for_each_frame(const DenseVec<T>& dense, int64_t s, SearchControl& control, FrameScores& frame, const Step& step) {
+BadScore for_each_frame(const DenseVec<T>& dense, int64_t s, SearchControl& control, FrameScores& frame,
+                        const Step& step) {
   const T* scores =
       dense.scores + dense.utterances[s] * dense.utterance_stride + dense.start_frames[s] * dense.frame_stride;
   for (int64_t t = 0; t < dense.lengths[s]; ++t) {
@@ -162,7 +165,8 @@ template <class Body>
 void for_each_sequence(int64_t n, int num_threads, Progress& progress, const Body& body) {
   nb::gil_scoped_release released;
   SearchControl control(progress);
-  parallel_for(n, num_threads, [&](int64_t s) { control.guard([&] { body(s, control); }); });
+  parallel_for(
+      n, num_threads, [&](int64_t s) { control.guard([&] { body(s, control); }); }, [&] { control.watch(); });
 }
 
 template <class T>
@@ -173,6 +177,7 @@ nb::tuple search_lattices(SearchGraphs& graphs, const DenseVec<T>& dense, Progre
     graphs.with_scratch(&SearchGraphs::for_lattices, [&](LatticeScratch& scratch) {
       const SearchGraph& graph = graphs[s];
       LatticeSearch search(graph, options, /*keep_scores=*/false, scratch);
+      search.hold(control);
       batch.bad[s] = for_each_frame(dense, s, control, scratch.frame, [&] {
         search.advance(graph, options, scratch, control);
         return search.num_tokens();

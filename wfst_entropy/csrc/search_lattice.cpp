@@ -135,7 +135,7 @@ Ending find_ending(const SearchGraph& graph, const SearchOptions& options, const
 // Writes a lattice, time by time.
 class Writer {
  public:
-  Writer(const SearchGraph& graph, const std::vector<std::shared_ptr<Slice>>& slices, bool with_scores, float beam, int32_t epsilon)
+  Writer(const SearchGraph& graph, const Slices& slices, bool with_scores, float beam, int32_t epsilon)
       : graph_(graph),
         slices_(slices),
         with_scores_(with_scores),
@@ -159,7 +159,9 @@ class Writer {
     static const std::vector<float> none;
     for (size_t t = 0; t < slices_.size(); ++t) cost_[t].assign(slices_[t]->states.size(), kInfinite);
     for (const auto& arc : ending.arcs) cost_.back()[arc.token] = std::min(cost_.back()[arc.token], arc.slack);
-    for (size_t t = slices_.size(); t-- > 0;) add_costs(*slices_[t], t + 1 < cost_.size() ? cost_[t + 1] : none, cost_[t]);
+    for (size_t t = slices_.size(); t-- > 0;) {
+      add_costs(*slices_[t], t + 1 < cost_.size() ? cost_[t + 1] : none, cost_[t]);
+    }
   }
 
   // In topological order, which does not depend on how the search came across them.
@@ -202,7 +204,8 @@ class Writer {
     resize(next.back());
     each([&](const Link& link, int32_t dst, int64_t i) {
       const int32_t src = number_[t][link.src];
-      put(next[src - first]++, src, dst, link.move, static_cast<int32_t>(t), with_scores_ && i >= 0 ? slice.read[i] : 0.0f);
+      const float read = with_scores_ && i >= 0 ? slice.read[i] : 0.0f;
+      put(next[src - first]++, src, dst, link.move, static_cast<int32_t>(t), read);
     });
   }
 
@@ -226,7 +229,7 @@ class Writer {
   static constexpr int32_t kFinal = -1;
 
   const SearchGraph& graph_;
-  const std::vector<std::shared_ptr<Slice>>& slices_;
+  const Slices& slices_;
   const bool with_scores_;
   const float beam_;
   const int32_t epsilon_;

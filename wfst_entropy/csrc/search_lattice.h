@@ -29,6 +29,8 @@ struct Slice {
   std::vector<float> read;     // the frame's scores of `emitting`, if they are kept
 };
 
+using Slices = std::vector<std::shared_ptr<Slice>>;  // copies of a search share them
+
 struct LatticeToken {
   float score;
   int32_t state;
@@ -68,7 +70,7 @@ class LatticeSearch {
   Slice& own(size_t t);
 
   bool keep_scores_ = false;
-  std::vector<std::shared_ptr<Slice>> slices_;  // copies of a search share them
+  Slices slices_;
   TokenList<LatticeToken> tokens_;  // of the last slice
   int64_t num_states_ = 0, num_links_ = 0;
 };

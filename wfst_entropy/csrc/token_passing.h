@@ -11,12 +11,9 @@
 #include <vector>
 
 #include "intersect_dense.h"
+#include "parallel.h"
 #include "progress.h"
 #include "search_graph.h"
-
-#ifdef _OPENMP
-#include <omp.h>
-#endif
 
 namespace wfst_entropy {
 
@@ -78,7 +75,8 @@ class PlainGraph {
   void prefetch(int32_t state) const { prefetch_read(&graph_.states[state]); }
   void prefetch_arcs(int32_t state) const { prefetch_read(graph_.arcs.data() + graph_.states[state].emitting); }
 
-  // Calls visit(move, destination, score) for the moves that emit a label and may reach `cutoff`, which visit may raise.
+  // Calls visit(move, destination, score) for the moves that emit a label and may reach `cutoff`, which visit may
+  // raise.
   template <class Visit>
   void emit(int32_t state, float score, const FrameScores& frame, const float& cutoff, const Visit& visit) const {
     const float* scores = frame.scores.data();
@@ -122,7 +120,7 @@ class CtcGraph {
   int32_t state_of(int32_t node) const { return graph_.nodes[node].state; }
   bool has_silent(int32_t id) const {
     const SearchGraph::Node& node = graph_.nodes[id];
-    return (node.token == 0 ? node.blank : node.stay) != id;
+    return node.stay != id;
   }
 
   void prefetch(int32_t id) const { prefetch_read(&graph_.nodes[id]); }
@@ -161,7 +159,7 @@ class CtcGraph {
     const SearchGraph::State& state = graph_.states[s];
     const SearchGraph::Node& node = graph_.nodes[id];
     // the fresh nodes of a state follow the others, in the same order
-    const int32_t rank = (node.token == 0 ? node.blank : node.stay) - node.blank;
+    const int32_t rank = node.stay - node.blank;
     const int32_t* dst = graph_.silent_dst.data() + graph_.first_silent[s] +
                          static_cast<int64_t>(rank) * (state.final - state.silent);
     for (int32_t a = state.silent; a < state.final; ++a) visit(a, *dst++, score + graph_.arcs[a].score);
@@ -231,7 +229,9 @@ Beam choose_beam(const std::vector<Token>& tokens, const SearchOptions& options,
   for (const Token& token : tokens) inside += token.score >= beam.cutoff;
   const int64_t wanted = std::clamp(inside, options.min_active, options.max_active);
   if (wanted == inside) return beam;
-  if (wanted >= static_cast<int64_t>(tokens.size())) return {best, kLeastScore, std::numeric_limits<float>::infinity(), best_token};
+  if (wanted >= static_cast<int64_t>(tokens.size())) {
+    return {best, kLeastScore, std::numeric_limits<float>::infinity(), best_token};
+  }
   scratch.clear();
   for (const Token& token : tokens) scratch.push_back(token.score);
   std::nth_element(scratch.begin(), scratch.begin() + (wanted - 1), scratch.end(), std::greater<float>());
@@ -328,15 +328,12 @@ class SearchControl {
     }
   }
 
- private:
-  static bool is_calling_thread() {
-#ifdef _OPENMP
-    return omp_get_thread_num() == 0;
-#else
-    return true;
-#endif
+  // Lets Ctrl-C through while the calling thread has nothing to do.
+  void watch() {
+    guard([&] { progress_.check_interrupt(); });
   }
 
+ private:
   Progress& progress_;
   std::atomic<bool> stopped_{false};
   std::atomic<int64_t> num_states_{0}, num_arcs_{0};

@@ -66,7 +66,7 @@ class DecodingGraph:
             raise FsaValueError(
                 f'topology: must be None, "standard" or "modified", got {topology!r}.'
             )
-        if epsilon_label is not None and (topology is not None or epsilon_label < 0):
+        if epsilon_label is not None and (topology is not None or not _is_label(epsilon_label)):
             raise FsaValueError(
                 f"epsilon_label: must be a label of the graph, at least 0, and None with a "
                 f"topology (there 0 consumes no frame), got {epsilon_label} with topology "
@@ -136,8 +136,14 @@ class DecodingGraph:
         """Refuses frame scores that do not fit the graph.
 
         Raises:
-          FsaValueError: the number of sequences, the device or a label of the graph.
+          FsaTypeError: `dense` is no DenseFsaVec.
+          FsaValueError: the number of sequences, of symbols, the device or a label of the graph.
         """
+        if not isinstance(dense, DenseFsaVec):
+            raise FsaTypeError(
+                f"b_fsas: needs a DenseFsaVec, got {type(dense).__name__}; "
+                "DenseFsaVec.from_lengths(log_probs, lengths) makes one"
+            )
         if self.num_fsas not in (1, dense.num_seqs):
             raise FsaValueError(
                 f"a_fsas: must be one graph for all {dense.num_seqs} sequences of b_fsas, or one "
@@ -146,6 +152,10 @@ class DecodingGraph:
         if self.device != dense.device:
             raise FsaValueError(
                 f"a_fsas: is on {self.device}, but b_fsas on {dense.device}; use a_fsas.to(device)"
+            )
+        if dense.vocab_size == 0:
+            raise FsaValueError(
+                f"b_fsas: needs at least one symbol, blank, got scores {tuple(dense.scores.shape)}"
             )
         if self._search.largest_label < dense.vocab_size:
             return
@@ -175,6 +185,10 @@ class DecodingGraph:
             f"{how}, num_search_states={self.num_search_states}, "
             f"{self.num_bytes / 2**20:.1f} MB)"
         )
+
+
+def _is_label(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31
 
 
 def _restore(

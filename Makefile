@@ -1,4 +1,5 @@
 # make demo   a speech recogniser, from nothing: corpus, training, decoding, report
+# make graphs lexicons and language models as graphs, built, searched and drawn
 # make test   ruff, mypy, pytest
 # make build  (re)build the native kernels after a change in wfst_entropy/csrc
 PYTHON ?= python3
@@ -12,10 +13,16 @@ export OMP_WAIT_POLICY ?= passive
 
 NATIVE := CMakeLists.txt $(wildcard wfst_entropy/csrc/*)
 
-.PHONY: demo test lint build clean
+.PHONY: demo graphs test lint build clean
 
 demo: $(VENV)/demo.stamp
 	PATH="$(abspath $(BIN)):$$PATH" recipes/librispeech/run.sh --corpus mini $(DEMO_OPTIONS)
+
+graphs: $(VENV)/graphs.stamp
+	for material in toy mini; do \
+	  graphs/build.sh --python $(BIN)/python --material $$material && \
+	  graphs/inspect.sh --python $(BIN)/python --material $$material || exit 1; \
+	done
 
 test: $(VENV)/dev.stamp lint
 	$(BIN)/pytest -q

@@ -139,6 +139,17 @@ def test_info_of_one_and_of_many(tmp_path):
     assert run("print", tmp_path / "vec.pt").count("\n3\n") == 1
 
 
+def test_info_and_check_of_several_files(files):
+    (files / "bad.txt").write_text("0 1 9 0\n1 2 -1 0\n2\n")
+    said = run("info", files / "G.txt", compiled(files))
+    rows = [[cell.strip() for cell in line.split("│")] for line in said.splitlines() if "│" in line]
+    assert [row[2:4] for row in rows if row[2].isdigit()] == [["3", "3"], ["6", "7"]]
+    both = (files / "G.txt", files / "bad.txt")
+    said = run("check", "--isymbols", files / "words.txt", *both, status=1)
+    assert f"{files / 'G.txt'}: nothing to complain about" in said
+    assert f"{files / 'bad.txt'}: error" in said
+
+
 def test_check_has_a_status(files):
     assert "nothing to complain about" in run("check", files / "G.txt")
     (files / "bad.txt").write_text("0 1 9 0\n1 2 -1 0\n2\n")

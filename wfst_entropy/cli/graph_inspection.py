@@ -12,6 +12,7 @@ from wfst_entropy.cli.graph_operations import semiring_of
 from wfst_entropy.cli.graph_options import (
     Acceptor,
     Graph,
+    Graphs,
     ISymbols,
     Left,
     OpenFst,
@@ -27,28 +28,32 @@ Number = Annotated[
 ]
 
 
-def info(graph: Graph, openfst: OpenFst = False, acceptor: Acceptor = None) -> None:
-    """States, arcs, labels, cycles, degrees, scores, memory; of a vector, a row for each FSA."""
+def info(graphs: Graphs, openfst: OpenFst = False, acceptor: Acceptor = None) -> None:
+    """States, arcs, labels, cycles, degrees, scores, memory; of several graphs, a row for each."""
     with reported("info"):
         from wfst_entropy.inspection import info as info_of
 
-        found = info_of(read_graph(graph, TextForm(openfst, acceptor)))
-    typer.echo(str(found))
-    if found.fsas:
-        _print_table(found.fsas)
+        # One after the other, for graphs to decode with are large.
+        found = {name: info_of(read_graph(name, TextForm(openfst, acceptor))) for name in graphs}
+    if len(graphs) > 1:
+        _print_table("graph", found)
+        return
+    (one,) = found.values()
+    typer.echo(str(one))
+    if one.fsas:
+        _print_table("FSA", {str(number): fsa for number, fsa in enumerate(one.fsas)})
 
 
-def _print_table(fsas: tuple[FsaInfo, ...]) -> None:
+def _print_table(kind: str, rows: dict[str, FsaInfo]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("FSA", "states", "arcs", "labels", "epsilons", "cyclic states", "connected")
-    for number, one in enumerate(fsas):
-        figures = (
-            number, one.num_states, one.num_arcs, one.num_labels, one.num_epsilons,
-            one.num_cyclic_states, "yes" if one.connected else "no",
-        )  # fmt: skip
-        table.add_row(*map(str, figures))
+    table = Table("", "states", "arcs", "labels", "epsilons", "cyclic states", "connected", "MB")
+    table.columns[0].header, table.columns[0].overflow = kind, "fold"
+    for name, one in rows.items():
+        figures = (one.num_states, one.num_arcs, one.num_labels, one.num_epsilons)
+        cells = [f"{figure:,}" for figure in (*figures, one.num_cyclic_states)]
+        table.add_row(name, *cells, "yes" if one.connected else "no", f"{one.num_bytes / 1e6:.1f}")
     Console().print(table)
 
 
@@ -112,24 +117,28 @@ def paths(
 
 
 def check(
-    graph: Graph,
+    graphs: Graphs,
     isymbols: ISymbols = None,
     osymbols: OSymbols = None,
     openfst: OpenFst = False,
     acceptor: Acceptor = None,
 ) -> None:
     """Print what is wrong or unusual; status 1 if there is an error among it."""
-    with reported("check"):
-        from wfst_entropy.inspection import Severity
-        from wfst_entropy.inspection import check as findings_of
+    failed = False
+    for name in graphs:
+        with reported("check"):
+            from wfst_entropy.inspection import Severity
+            from wfst_entropy.inspection import check as findings_of
 
-        fsa = read_graph(graph, TextForm(openfst, acceptor))
-        findings = findings_of(fsa, read_symbols(isymbols), read_symbols(osymbols))
-    for finding in findings:
-        typer.echo(str(finding))
-    if not findings:
-        typer.echo("nothing to complain about")
-    elif findings[0].severity is Severity.ERROR:
+            fsa = read_graph(name, TextForm(openfst, acceptor))
+            findings = findings_of(fsa, read_symbols(isymbols), read_symbols(osymbols))
+        where = f"{name}: " if len(graphs) > 1 else ""
+        for finding in findings:
+            typer.echo(f"{where}{finding}")
+        if not findings:
+            typer.echo(f"{where}nothing to complain about")
+        failed |= bool(findings) and findings[0].severity is Severity.ERROR
+    if failed:
         raise typer.Exit(1)
 
 

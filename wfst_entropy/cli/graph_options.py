@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 Graph = Annotated[str, typer.Argument(metavar="GRAPH", help="A graph file, or - for text input.")]
+Graphs = Annotated[list[str], typer.Argument(metavar="GRAPH...", help="Graph files.")]
 Left = Annotated[str, typer.Argument(metavar="A", help="The left graph file.")]
 Right = Annotated[str, typer.Argument(metavar="B", help="The right graph file.")]
 Output = Annotated[str, typer.Argument(metavar="OUT", help="The file to write; - for text output.")]

@@ -146,6 +146,7 @@ def _label_size(lines: list[tuple[str, int]]) -> tuple[float, float, float]:
 
 _LOOP_HEIGHT = 18.0
 _ARROW = 8.0  # length
+_OVERSHOOT = 16.0
 
 
 class _Pen:
@@ -192,19 +193,25 @@ class _Pen:
     def _turning(self, route: Route, source: Box, destination: Box, label: Box) -> Edge:
         """A curve that leaves to the right and comes back, its text beside the turn."""
         far = label.x - label.width / 2 + label.indent
-        # Its text may be apart from where the line turns, which is between its two states.
+        # Near the level of a state the line would have a corner: it turns beside its text or, where
+        # that stands between the two states, about midway.
         upper, lower = sorted((source.y, destination.y))
-        inset = 0.4 * (lower - upper)
-        bend = (far, min(max(label.y, upper + inset), lower - inset))
+        inset = 0.4 * (lower - upper) if upper < label.y < lower else 0.0
+        bend = (far, min(max(label.y, upper + inset), lower - inset) if inset else label.y)
         start, _ = self._rim(source, self.radii[route.source], label, 1.0)
         tip, angle = self._rim(destination, self.radii[route.destination], label, 1.0)
         end = (tip[0] + _ARROW * math.cos(angle), tip[1] + _ARROW * math.sin(angle))
         reach = 0.6 * (far - end[0])
         near = (end[0] + reach * math.cos(angle), end[1] + reach * math.sin(angle))
+        # Where both states are on one side of the turn, the line goes a little further before it
+        # comes back, for else it would have a corner here, too.
+        beyond = (end[1] + bend[1]) / 2
+        if (end[1] - bend[1]) * (bend[1] - start[1]) <= 0:
+            beyond = bend[1] + math.copysign(_OVERSHOOT, bend[1] - start[1])
         curve: list[Command] = [
             ("M", (start,)),
             ("C", ((far - 8, start[1]), (far, (start[1] + bend[1]) / 2), bend)),
-            ("C", ((far, (end[1] + bend[1]) / 2), near, end)),
+            ("C", ((far, beyond), near, end)),
         ]
         pair = (route.source, route.destination)
         bottom = label.y + LINE_HEIGHT * len(self.lines[pair]) / 2 - 4.0

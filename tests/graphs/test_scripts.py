@@ -49,6 +49,25 @@ def test_build_makes_graphs_that_hear_the_planted_sentence(toy):
 
 
 @pytest.mark.slow
+def test_frame_scores_are_decoded_without_the_packages_of_recipes(toy):
+    folder, _ = toy
+    absent = ["kaldialign", "lhotse", "matplotlib", "safetensors", "sentencepiece", "soundfile"]
+    program = (
+        f"import sys; sys.modules.update(dict.fromkeys({[*absent, 'yaml']}))\n"
+        "from wfst_entropy.cli.main import app; app()"
+    )
+    options = ("--lang-dir", folder / "lang", "--graph", folder / "lang/HLG.pt")
+    done = subprocess.run(
+        [sys.executable, "-c", program, "decode", folder / "planted.npy", *options],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=False,
+    )
+    assert done.stdout == "planted see sea seat\n", done.stderr
+
+
+@pytest.mark.slow
 def test_build_skips_what_is_newer_than_its_inputs(toy):
     folder, _ = toy
     made = {path: path.stat().st_mtime_ns for path in (folder / "lang").glob("*.pt")}

@@ -15,8 +15,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
 from wfst_entropy.fsa.atomic_file import replacing
 from wfst_entropy.fsa.errors import FsaError
 
@@ -200,6 +198,8 @@ def save_config(path: str | os.PathLike[str], *options: Any) -> None:
     ...     load_config(folder + "/config.yaml", ToyOptions)[0].seed
     7
     """
+    import yaml  # not at the top: frame scores are decoded without it
+
     sections = {
         section_name(type(section)): {
             field.name: _plain(getattr(section, field.name))
@@ -226,6 +226,8 @@ def load_config(path: str | os.PathLike[str], *options_types: type) -> tuple[Any
       OptionError: when the file cannot be read, a section is missing, or a key is unknown or has a
         value of the wrong type.
     """
+    import yaml
+
     try:
         content = yaml.safe_load(Path(path).read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

@@ -18,14 +18,19 @@ class PathRecorder {
     next_.tokens.clear();
   }
 
-  const std::vector<PathToken>& current() const { return tokens_; }
+  const Buffer<PathToken>& current() const { return tokens_; }
   TokenList<PathToken>& next() { return next_; }
+  void make_room(size_t more) { next_.tokens.make_room(more); }
+  void make_room_silent(size_t more) { make_room(more); }
   int32_t open(size_t i) { return enter(tokens_[i]); }
   int32_t open_next(int32_t i) { return enter(next_.tokens[i]); }
 
   void arrive(int32_t origin, int32_t move, int32_t slot, float score) {
     PathToken& token = next_.tokens[slot];
-    if (score > token.score) token = {score, token.state, origin, move};
+    if (!(score > token.score)) return;
+    token.score = score;
+    token.from = origin;
+    token.move = move;
   }
   void arrive_silent(int32_t origin, int32_t move, int32_t slot, float score) { arrive(origin, move, slot, score); }
 
@@ -38,7 +43,7 @@ class PathRecorder {
     return token.from;
   }
 
-  std::vector<PathToken>& tokens_;
+  Buffer<PathToken>& tokens_;
   std::vector<PathSearch::Entry>& trace_;
   TokenList<PathToken>& next_;
 };
@@ -46,6 +51,7 @@ class PathRecorder {
 PathSearch::PathSearch(const SearchGraph& graph, PathScratch& scratch) {
   if (graph.empty()) return;
   PathRecorder recorder(*this, scratch.next);
+  recorder.make_room(1);
   scratch.next.find_or_add(graph.start, scratch.slot);
   scratch.next.tokens[0] = {0.0f, graph.start, -1, kEntered};
   with_view(graph, [&](const auto& view) { pass_silent(graph, view, kLeastScore, scratch, recorder); });

@@ -13,8 +13,8 @@ namespace wfst_entropy {
 struct PathToken {
   float score;
   int32_t state;
-  int32_t from = -1;
-  int32_t move = 0;
+  int32_t from;
+  int32_t move;
 };
 
 struct PathScratch : SearchScratch {

@@ -38,6 +38,9 @@ class Maker {
     graph_.states.push_back({end, end, end});
     find_levels();
     if (graph_.topology != Topology::kNone) add_nodes();
+    if (graph_.num_levels > 0) {
+      for (int32_t s = 0; s < graph_.num_search_states(); ++s) graph_.has_silent.push_back(can_pass(s));
+    }
     return std::move(graph_);
   }
 
@@ -192,6 +195,13 @@ class Maker {
     link_nodes(first);
   }
 
+  // Only the fresh nodes of a state have its arcs without a frame.
+  bool can_pass(int32_t s) const {
+    if (graph_.topology == Topology::kNone) return num_silent(s) > 0;
+    const SearchGraph::Node& node = graph_.nodes[s];
+    return node.stay != s && num_silent(node.state) > 0;
+  }
+
   // The fresh node of a state after a token that can come before it.
   int32_t fresh_node(const std::vector<int32_t>& first, int32_t s, int32_t token) const {
     const int32_t size = (first[s + 1] - first[s]) / (num_silent(s) > 0 ? 2 : 1);
@@ -238,6 +248,7 @@ int64_t bytes_of(const std::vector<T>& values) {
 
 int64_t SearchGraph::bytes() const {
   return bytes_of(states) + bytes_of(arcs) + bytes_of(source) + bytes_of(level) + bytes_of(nodes) +
+         static_cast<int64_t>(has_silent.capacity() / 8) +
          bytes_of(silent_dst) + bytes_of(first_silent);
 }
 

@@ -34,7 +34,7 @@ struct SearchGraph {
   // with such arcs therefore has each node twice: a fresh one, and that which repeats and blanks lead to.
   struct Node {
     int32_t state, token;
-    int32_t stay;   // where a repeat of the token leads: itself unless it is fresh
+    int32_t stay;   // where a repeat of the token leads, the same node but not fresh
     int32_t blank;  // where a blank leads: the first node of the state
   };
 
@@ -46,6 +46,7 @@ struct SearchGraph {
   std::vector<SearchArc> arcs;
   std::vector<int32_t> source;   // of each arc: its number in the vector of FSAs
   std::vector<int32_t> level;    // of each state: arcs without a frame lead to higher levels; empty if there are none
+  std::vector<bool> has_silent;  // of each state of the search; empty if there are no arcs without a frame
   std::vector<Node> nodes;       // with a topology
   std::vector<int32_t> silent_dst;    // with a topology: of each arc without a frame of each fresh node, in their order
   std::vector<int64_t> first_silent;  // of each state: where those of its fresh nodes begin

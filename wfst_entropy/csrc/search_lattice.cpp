@@ -14,41 +14,57 @@ constexpr int64_t kFramesBetweenPruning = 25;
 // Notes all arcs that the search follows.
 class Recorder {
  public:
-  Recorder(const TokenList<LatticeToken>& current, LatticeScratch& scratch)
-      : emitting_(scratch.emitting), silent_(scratch.silent), current_(current), next_(scratch.next) {
+  Recorder(const TokenList<LatticeToken>& current, float output_beam, LatticeScratch& scratch)
+      : output_beam_(output_beam),
+        emitting_(scratch.emitting),
+        silent_(scratch.silent),
+        current_(current),
+        next_(scratch.next) {
     emitting_.clear();
     silent_.clear();
     next_.tokens.clear();
   }
 
-  const std::vector<LatticeToken>& current() const { return current_.tokens; }
+  const Buffer<LatticeToken>& current() const { return current_.tokens; }
   TokenList<LatticeToken>& next() { return next_; }
+  void make_room(size_t more) {
+    next_.tokens.make_room(more);
+    emitting_.make_room(more);
+  }
+  void make_room_silent(size_t more) {
+    next_.tokens.make_room(more);
+    silent_.make_room(more);
+  }
   int32_t open(size_t i) const { return static_cast<int32_t>(i); }
   int32_t open_next(int32_t i) const { return i; }
-  void arrive(int32_t origin, int32_t move, int32_t slot, float score) { note(emitting_, {origin, slot, move, score}); }
+  void arrive(int32_t origin, int32_t move, int32_t slot, float score) { note(emitting_, origin, slot, move, score); }
   void arrive_silent(int32_t origin, int32_t move, int32_t slot, float score) {
-    note(silent_, {origin, slot, move, score});
+    note(silent_, origin, slot, move, score);
   }
 
   // Turns the scores that links have so far into slacks, and forgets those beyond the beam.
-  void finish(float output_beam) {
-    for (std::vector<Link>* links : {&emitting_, &silent_}) {
-      const auto beyond = [&](Link& link) {
-        link.slack = next_.tokens[link.dst].score - link.slack;
-        return link.slack > output_beam;
-      };
-      links->erase(std::remove_if(links->begin(), links->end(), beyond), links->end());
+  void finish() {
+    for (Buffer<Link>* links : {&emitting_, &silent_}) {
+      Link* kept = links->begin();
+      for (const Link& link : *links) {
+        const float slack = next_.tokens[link.dst].score - link.slack;
+        *kept = {link.src, link.dst, link.move, slack};
+        kept += slack <= output_beam_;
+      }
+      links->resize(static_cast<size_t>(kept - links->begin()));
     }
   }
 
  private:
-  void note(std::vector<Link>& links, const Link& link) {
-    links.push_back(link);
-    float& best = next_.tokens[link.dst].score;
-    best = std::max(best, link.slack);
+  void note(Buffer<Link>& links, int32_t src, int32_t dst, int32_t move, float score) {
+    float& best = next_.tokens[dst].score;
+    if (best - score > output_beam_) return;  // and it can only rise
+    links.push({src, dst, move, score});
+    best = std::max(best, score);
   }
 
-  std::vector<Link>&emitting_, &silent_;
+  const float output_beam_;
+  Buffer<Link>&emitting_, &silent_;
   const TokenList<LatticeToken>& current_;
   TokenList<LatticeToken>& next_;
 };
@@ -113,7 +129,7 @@ struct Ending {
   bool partial = false;
 };
 
-Ending find_ending(const SearchGraph& graph, const SearchOptions& options, const std::vector<LatticeToken>& tokens) {
+Ending find_ending(const SearchGraph& graph, const SearchOptions& options, const Buffer<LatticeToken>& tokens) {
   Ending ending;
   const auto note = [&](size_t i, int32_t arc, float score) {
     ending.arcs.push_back({static_cast<int32_t>(i), arc, tokens[i].score + score});
@@ -249,11 +265,12 @@ LatticeSearch::LatticeSearch(const SearchGraph& graph, const SearchOptions& opti
     slices_.push_back(std::make_shared<Slice>());
     return;
   }
-  Recorder recorder(tokens_, scratch);
+  Recorder recorder(tokens_, options.output_beam, scratch);
+  recorder.make_room(1);
   scratch.next.find_or_add(graph.start, scratch.slot);
   scratch.next.tokens[0].score = 0.0f;
   with_view(graph, [&](const auto& view) { pass_silent(graph, view, kLeastScore, scratch, recorder); });
-  recorder.finish(options.output_beam);
+  recorder.finish();
   add_slice(scratch);
 }
 
@@ -271,9 +288,9 @@ void LatticeSearch::add_slice(LatticeScratch& scratch) {
 void LatticeSearch::advance(const SearchGraph& graph, const SearchOptions& options, LatticeScratch& scratch,
                             SearchControl& control) {
   const int64_t states_before = num_states_, links_before = num_links_;
-  Recorder recorder(tokens_, scratch);
+  Recorder recorder(tokens_, options.output_beam, scratch);
   with_view(graph, [&](const auto& view) { pass_frame(graph, view, options, scratch, recorder); });
-  recorder.finish(options.output_beam);
+  recorder.finish();
   Slice& slice = own(slices_.size() - 1);
   count(slice, -1);
   slice.emitting.assign(scratch.emitting.begin(), scratch.emitting.end());

@@ -38,7 +38,7 @@ struct LatticeToken {
 
 struct LatticeScratch : SearchScratch {
   TokenList<LatticeToken> next;
-  std::vector<Link> emitting, silent;
+  Buffer<Link> emitting, silent;
 };
 
 class LatticeSearch {

@@ -10,6 +10,7 @@
 #include <mutex>
 #include <vector>
 
+#include "buffer.h"
 #include "intersect_dense.h"
 #include "parallel.h"
 #include "progress.h"
@@ -69,16 +70,18 @@ class PlainGraph {
   explicit PlainGraph(const SearchGraph& graph) : graph_(graph) {}
 
   int32_t state_of(int32_t state) const { return state; }
-  bool has_silent(int32_t state) const { return graph_.states[state].silent < graph_.states[state].final; }
+  size_t most_silent(int32_t state) const { return graph_.states[state].final - graph_.states[state].silent; }
+
+  // The most moves that `emit` can visit.
+  size_t most_moves(int32_t state) const { return graph_.states[state].silent - graph_.states[state].emitting; }
 
   // Asks for what `emit` will read of a state: first where it has its arcs, later the arcs.
   void prefetch(int32_t state) const { prefetch_read(&graph_.states[state]); }
   void prefetch_arcs(int32_t state) const { prefetch_read(graph_.arcs.data() + graph_.states[state].emitting); }
 
-  // Calls visit(move, destination, score) for the moves that emit a label and may reach `cutoff`, which visit may
-  // raise.
+  // Calls visit(move, destination, score) for the moves that emit a label, but for some that do not reach `cutoff`.
   template <class Visit>
-  void emit(int32_t state, float score, const FrameScores& frame, const float& cutoff, const Visit& visit) const {
+  void emit(int32_t state, float score, const FrameScores& frame, float cutoff, const Visit& visit) const {
     const float* scores = frame.scores.data();
     const float best_token = frame.best_token;
     const SearchArc* arcs = graph_.arcs.data();
@@ -92,7 +95,7 @@ class PlainGraph {
     }
   }
 
-  // Likewise for the arcs that consume no frame.
+  // Likewise for the arcs that consume no frame; only if graph.has_silent.
   template <class Visit>
   void pass(int32_t state, float score, const Visit& visit) const {
     for (int32_t a = graph_.states[state].silent; a < graph_.states[state].final; ++a)
@@ -118,16 +121,20 @@ class CtcGraph {
   explicit CtcGraph(const SearchGraph& graph) : graph_(graph) {}
 
   int32_t state_of(int32_t node) const { return graph_.nodes[node].state; }
-  bool has_silent(int32_t id) const {
-    const SearchGraph::Node& node = graph_.nodes[id];
-    return node.stay != id;
+  size_t most_silent(int32_t id) const {
+    const SearchGraph::State& state = graph_.states[graph_.nodes[id].state];
+    return state.final - state.silent;
   }
 
+  size_t most_moves(int32_t id) const {
+    const SearchGraph::State& state = graph_.states[graph_.nodes[id].state];
+    return 2 + (kModified ? 2 : 1) * static_cast<size_t>(state.silent - state.emitting);
+  }
   void prefetch(int32_t id) const { prefetch_read(&graph_.nodes[id]); }
   void prefetch_arcs(int32_t id) const { prefetch_read(&graph_.states[graph_.nodes[id].state]); }
 
   template <class Visit>
-  void emit(int32_t id, float score, const FrameScores& frame, const float& cutoff, const Visit& visit) const {
+  void emit(int32_t id, float score, const FrameScores& frame, float cutoff, const Visit& visit) const {
     const SearchGraph::Node& node = graph_.nodes[id];
     const float* scores = frame.scores.data();
     if (node.token != 0) visit(implied_move(node.token), node.stay, score + scores[node.token]);
@@ -154,11 +161,9 @@ class CtcGraph {
 
   template <class Visit>
   void pass(int32_t id, float score, const Visit& visit) const {
-    if (!has_silent(id)) return;
     const int32_t s = graph_.nodes[id].state;
     const SearchGraph::State& state = graph_.states[s];
     const SearchGraph::Node& node = graph_.nodes[id];
-    // the fresh nodes of a state follow the others, in the same order
     const int32_t rank = node.stay - node.blank;
     const int32_t* dst = graph_.silent_dst.data() + graph_.first_silent[s] +
                          static_cast<int64_t>(rank) * (state.final - state.silent);
@@ -185,12 +190,20 @@ void with_view(const SearchGraph& graph, const Body& body) {
   if (graph.topology == Topology::kModified) body(CtcGraph<true>(graph));
 }
 
+// Where a move that emits leads; the origin is what a recorder calls the token it comes from.
+struct Arrival {
+  int32_t origin, dst, move;
+  float score;
+};
+
 // What a search needs beside its tokens, whatever the utterance; one for each thread.
 struct SearchScratch {
   std::vector<int32_t> slot;  // of states: a guess where in a list of tokens each one is, see TokenList
   std::vector<float> scores;
   std::vector<std::vector<int32_t>> pending;  // tokens with silent arcs, by level
   FrameScores frame;
+  std::vector<Arrival> moves;  // the first `num_moves` are in use
+  size_t num_moves = 0;
 };
 
 // Tokens of different states, found by state. An entry of `slot` may be left over from another list: it holds only if
@@ -198,17 +211,20 @@ struct SearchScratch {
 template <class Token>
 class TokenList {
  public:
-  // The number of the state's token and whether it is new; then its score is kLeastScore.
+  // The number of the state's token and whether it is new; then its score is kLeastScore. There must be room for it.
   std::pair<int32_t, bool> find_or_add(int32_t state, std::vector<int32_t>& slot) {
     const auto i = static_cast<uint32_t>(slot[state]);
     if (i < tokens.size() && tokens[i].state == state) return {slot[state], false};
     const auto added = static_cast<int32_t>(tokens.size());
     slot[state] = added;
-    tokens.push_back(Token{kLeastScore, state});
+    Token token{};
+    token.score = kLeastScore;
+    token.state = state;
+    tokens.push(token);
     return {added, true};
   }
 
-  std::vector<Token> tokens;
+  Buffer<Token> tokens;
 };
 
 // Which tokens of a frame go on, and how much worse than the best their successors may be.
@@ -218,7 +234,7 @@ struct Beam {
 };
 
 template <class Token>
-Beam choose_beam(const std::vector<Token>& tokens, const SearchOptions& options, std::vector<float>& scratch) {
+Beam choose_beam(const Buffer<Token>& tokens, const SearchOptions& options, std::vector<float>& scratch) {
   constexpr float kDelta = 0.5f;  // so that a beam narrowed to one token's score still has some width
   size_t best_token = 0;
   for (size_t i = 1; i < tokens.size(); ++i)
@@ -250,7 +266,7 @@ void pass_silent(const SearchGraph& graph, const View& view, float cutoff, Searc
   pending.resize(graph.num_levels);
   const auto queue = [&](int32_t i) {
     const int32_t state = next.tokens[i].state;
-    if (view.has_silent(state)) pending[graph.level[view.state_of(state)]].push_back(i);
+    if (graph.has_silent[state]) pending[graph.level[view.state_of(state)]].push_back(i);
   };
   for (size_t i = 0; i < next.tokens.size(); ++i) queue(static_cast<int32_t>(i));
   for (auto& tokens : pending) {
@@ -258,6 +274,7 @@ void pass_silent(const SearchGraph& graph, const View& view, float cutoff, Searc
       const float score = next.tokens[i].score;
       if (score < cutoff) continue;
       const int32_t origin = recorder.open_next(i);
+      recorder.make_room_silent(view.most_silent(next.tokens[i].state));
       view.pass(next.tokens[i].state, score, [&](int32_t move, int32_t dst, float reached) {
         if (reached < cutoff) return;
         const auto [slot, added] = next.find_or_add(dst, scratch.slot);
@@ -269,35 +286,63 @@ void pass_silent(const SearchGraph& graph, const View& view, float cutoff, Searc
   }
 }
 
-// Follows the arcs that consume a frame, and then those that consume none. The cutoff rises with the scores that are
-// found, as in Kaldi's decoders; the best token's arcs come first, so that it is high from the beginning.
+// Collects the moves that emit from the tokens that go on, at least those that reach the cutoff, which is returned: it
+// lies as far below the best score reached as the beam is wide. It rises with the scores that are found, as in Kaldi's
+// decoders; the best token's arcs come first, so that it is high from the beginning.
 template <class View, class Recorder>
-void pass_frame(const SearchGraph& graph, const View& view, const SearchOptions& options, SearchScratch& scratch,
-                Recorder& recorder) {
+float collect_moves(const View& view, const Beam& beam, SearchScratch& scratch, Recorder& recorder) {
   const auto& tokens = recorder.current();
-  auto& next = recorder.next();
-  if (tokens.empty()) return;
-  const Beam beam = choose_beam(tokens, options, scratch.scores);
   float cutoff = kLeastScore;
-  const auto raise = [&](float score) { cutoff = std::max(cutoff, score - beam.width); };
-  view.emit(tokens[beam.best_token].state, 0.0f, scratch.frame, cutoff,
-            [&](int32_t, int32_t, float score) { raise(score); });
+  const auto follow = [&](int32_t state, float score, const auto& note) {
+    float best = kLeastScore;
+    view.emit(state, score, scratch.frame, cutoff, [&](int32_t move, int32_t dst, float reached) {
+      note(move, dst, reached);
+      best = std::max(best, reached);
+    });
+    cutoff = std::max(cutoff, best - beam.width);
+  };
+  follow(tokens[beam.best_token].state, 0.0f, [](int32_t, int32_t, float) {});
+  auto& moves = scratch.moves;
+  size_t count = 0;
   constexpr size_t kFar = 8, kNear = 4;
   for (size_t i = 0; i < tokens.size(); ++i) {
     if (i + kFar < tokens.size()) view.prefetch(tokens[i + kFar].state);
-    if (i + kNear < tokens.size()) {
-      view.prefetch_arcs(tokens[i + kNear].state);
-      prefetch_read(&scratch.slot[tokens[i + kNear].state]);  // most often one of the destinations
-    }
+    if (i + kNear < tokens.size()) view.prefetch_arcs(tokens[i + kNear].state);
     if (tokens[i].score < beam.cutoff) continue;
-    const float score = tokens[i].score - beam.best;
-    const int32_t state = tokens[i].state;
-    const int32_t origin = recorder.open(i);
-    view.emit(state, score, scratch.frame, cutoff, [&](int32_t move, int32_t dst, float reached) {
-      if (reached < cutoff) return;
-      raise(reached);
-      recorder.arrive(origin, move, next.find_or_add(dst, scratch.slot).first, reached);
+    const int32_t state = tokens[i].state, origin = recorder.open(i);
+    const size_t most = count + view.most_moves(state);
+    if (most > moves.size()) moves.resize(2 * most);
+    Arrival* out = moves.data() + count;
+    const float least = cutoff;
+    follow(state, tokens[i].score - beam.best, [&](int32_t move, int32_t dst, float reached) {
+      // without a branch, which could not be foreseen
+      out->origin = origin;
+      out->dst = dst;
+      out->move = move;
+      out->score = reached;
+      out += reached >= least;
     });
+    count = static_cast<size_t>(out - moves.data());
+  }
+  scratch.num_moves = count;
+  return cutoff;
+}
+
+// One frame: the moves that emit, and then the arcs that consume no frame.
+template <class View, class Recorder>
+void pass_frame(const SearchGraph& graph, const View& view, const SearchOptions& options, SearchScratch& scratch,
+                Recorder& recorder) {
+  if (recorder.current().empty()) return;
+  const Beam beam = choose_beam(recorder.current(), options, scratch.scores);
+  const float cutoff = collect_moves(view, beam, scratch, recorder);
+  const Arrival* moves = scratch.moves.data();
+  recorder.make_room(scratch.num_moves);
+  constexpr size_t kAhead = 16;
+  for (size_t i = 0; i < scratch.num_moves; ++i) {
+    if (i + kAhead < scratch.num_moves) prefetch_read(&scratch.slot[moves[i + kAhead].dst]);
+    if (moves[i].score < cutoff) continue;
+    const int32_t slot = recorder.next().find_or_add(moves[i].dst, scratch.slot).first;
+    recorder.arrive(moves[i].origin, moves[i].move, slot, moves[i].score);
   }
   pass_silent(graph, view, cutoff, scratch, recorder);
 }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -260,3 +262,23 @@ def test_traces_of_long_recordings_are_forgotten():
     path = beam_search_best_path(graph, dense, search_beam=INF)
     search = OnlineDenseIntersecter(graph, 1, INF, 0.0, 0, 10**6)
     assert_same_fsa(path, search.best_path(search.advance(dense, [None])))
+
+
+INTERRUPTED = """
+import os, signal, threading, torch
+from wfst_entropy import DecodingGraph, DenseFsaVec, Fsa, intersect_dense_pruned
+torch.set_num_threads(2)
+size = 3000
+arcs = [[s, t % size, 1 + t % 9] for s in range(size) for t in range(s, s + 20)]
+graph = DecodingGraph(Fsa.from_arcs([*arcs, [size - 1, size, -1]]))
+dense = DenseFsaVec.from_lengths(torch.randn(2, 100_000, 10), torch.tensor([100_000, 100_000]))
+threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+intersect_dense_pruned(graph, dense, search_beam=1e9, output_beam=0.0)
+"""
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_a_search():
+    command = [sys.executable, "-c", INTERRUPTED]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert "KeyboardInterrupt: intersect_dense_pruned: interrupted" in done.stderr, done.stderr

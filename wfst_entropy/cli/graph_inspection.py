@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -54,7 +55,8 @@ def _print_table(kind: str, rows: dict[str, FsaInfo]) -> None:
         figures = (one.num_states, one.num_arcs, one.num_labels, one.num_epsilons)
         cells = [f"{figure:,}" for figure in (*figures, one.num_cyclic_states)]
         table.add_row(name, *cells, "yes" if one.connected else "no", f"{one.num_bytes / 1e6:.1f}")
-    Console().print(table)
+    # In a log, there is no terminal that folds the names.
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
 def draw(

@@ -33,6 +33,7 @@ ELSEWHERE = {
     "from_openfst_file",
     "load_k2",
     "read_kaldi_lattices",
+    "save_fsa",
     "save_k2",
     "to_kaldifst",
     "to_openfst_file",

@@ -10,6 +10,9 @@ from torch import Tensor
 
 from wfst_entropy.fsa import FsaValueError
 
+MAX_SCORES = 2**28
+"""The largest number of scores: a gigabyte of float32."""
+
 
 def planted_scores(
     tokens: Sequence[int],
@@ -42,8 +45,8 @@ def planted_scores(
       float32 `(T, C)`, on the CPU.
 
     Raises:
-      FsaValueError: a token out of range (the message names its position), or a number that is
-        too small or not finite.
+      FsaValueError: a token out of range (the message names its position), a number that is too
+        small or not finite, or more than `MAX_SCORES` scores.
 
     >>> planted_scores([2], 3, noise=0.0).argmax(1).tolist()
     [0, 2, 2, 0]
@@ -55,6 +58,12 @@ def planted_scores(
     for name, value in (("strength", strength), ("noise", noise)):
         if not 0 <= value < math.inf:
             raise FsaValueError(f"{name}: must be at least 0 and finite, got {value}.")
+    num_frames = 1 + len(tokens) * (frames_per_token + 1)
+    if num_frames * vocab_size > MAX_SCORES:
+        raise FsaValueError(
+            f"vocab_size {vocab_size} and frames_per_token {frames_per_token}: {num_frames} frames "
+            f"are {num_frames * vocab_size} scores, more than {MAX_SCORES}; plant fewer."
+        )
     for position, token in enumerate(tokens):
         if not 0 < token < vocab_size:
             raise FsaValueError(

@@ -30,6 +30,7 @@ from wfst_entropy.decoding.nbest import Nbest
 from wfst_entropy.decoding.one_best import get_aux_labels, one_best_decoding
 from wfst_entropy.decoding.online_intersect_dense import DecodeStateInfo, OnlineDenseIntersecter
 from wfst_entropy.decoding.rescoring import rescore_with_n_best_list, rescore_with_whole_lattice
+from wfst_entropy.decoding.transducer import Transducer, TransducerHypothesis
 from wfst_entropy.decoding.words_of_tokens import ranges_of_words
 
 __all__ = [
@@ -45,6 +46,8 @@ __all__ = [
     "OnlineCtcPrefixBeamSearch",
     "OnlineDenseIntersecter",
     "TokenHypothesis",
+    "Transducer",
+    "TransducerHypothesis",
     "WordHypothesis",
     "beam_search_best_path",
     "best_path_results",

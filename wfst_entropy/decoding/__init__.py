@@ -31,6 +31,7 @@ from wfst_entropy.decoding.one_best import get_aux_labels, one_best_decoding
 from wfst_entropy.decoding.online_intersect_dense import DecodeStateInfo, OnlineDenseIntersecter
 from wfst_entropy.decoding.rescoring import rescore_with_n_best_list, rescore_with_whole_lattice
 from wfst_entropy.decoding.transducer import Transducer, TransducerHypothesis
+from wfst_entropy.decoding.transducer_greedy_search import TransducerGreedySearch, greedy_search
 from wfst_entropy.decoding.words_of_tokens import ranges_of_words
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "OnlineDenseIntersecter",
     "TokenHypothesis",
     "Transducer",
+    "TransducerGreedySearch",
     "TransducerHypothesis",
     "WordHypothesis",
     "beam_search_best_path",
@@ -57,6 +59,7 @@ __all__ = [
     "forced_align",
     "frame_posteriors",
     "get_aux_labels",
+    "greedy_search",
     "intersect_dense_pruned",
     "lattice_entropy",
     "lattice_oracle",

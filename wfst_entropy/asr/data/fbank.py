@@ -8,6 +8,7 @@ import json
 import logging
 import random
 import shutil
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -104,12 +105,16 @@ class KaldiNativeFbank(FeatureExtractor):
         return np.stack(frames) if frames else np.zeros((0, config.num_filters), np.float32)
 
 
-def make_extractor(name: ExtractorName = "lhotse", num_mel_bins: int = 80) -> FeatureExtractor:
+def make_extractor(
+    name: ExtractorName = "lhotse", num_mel_bins: int = 80, snip_edges: bool = False
+) -> FeatureExtractor:
     """Builds a feature extractor for speech at 16 kHz, 100 frames a second.
 
     Args:
       name: "lhotse", "kaldi-native-fbank", "kaldifeat" or "torchaudio".
       num_mel_bins: dimension of a frame.
+      snip_edges: only frames whose whole window of 25 ms lies in the samples, instead of one for
+        every 10 ms with the samples reflected at both ends; for frames of a stream.
 
     Raises:
       DataError: the name is unknown.
@@ -122,7 +127,14 @@ def make_extractor(name: ExtractorName = "lhotse", num_mel_bins: int = 80) -> Fe
         known = ", ".join(get_args(ExtractorName))
         raise DataError(f"extractor: needs one of {known}, got {name!r}")
     if name == "lhotse":
-        return Fbank(FbankConfig(sampling_rate=SAMPLING_RATE, num_filters=num_mel_bins))
+        with warnings.catch_warnings():
+            # lhotse warns that snipped edges do not fit the durations of cuts
+            warnings.filterwarnings("ignore", message=".*snip_edges.*")
+            return Fbank(
+                FbankConfig(
+                    sampling_rate=SAMPLING_RATE, num_filters=num_mel_bins, snip_edges=snip_edges
+                )
+            )
     module = name.replace("-", "_")
     try:
         importlib.import_module(module)
@@ -133,14 +145,28 @@ def make_extractor(name: ExtractorName = "lhotse", num_mel_bins: int = 80) -> Fe
             "one that fits the installed torch, or use --extractor lhotse"
         ) from error
     if name == "kaldi-native-fbank":
-        return KaldiNativeFbank(KaldiNativeFbankConfig(num_filters=num_mel_bins))
+        return KaldiNativeFbank(
+            KaldiNativeFbankConfig(num_filters=num_mel_bins, snip_edges=snip_edges)
+        )
     if name == "torchaudio":
         from lhotse import TorchaudioFbank, TorchaudioFbankConfig
 
-        return TorchaudioFbank(TorchaudioFbankConfig(num_mel_bins=num_mel_bins))
-    from lhotse.features.kaldifeat import KaldifeatFbank, KaldifeatFbankConfig, KaldifeatMelOptions
+        return TorchaudioFbank(
+            TorchaudioFbankConfig(num_mel_bins=num_mel_bins, snip_edges=snip_edges)
+        )
+    from lhotse.features.kaldifeat import (
+        KaldifeatFbank,
+        KaldifeatFbankConfig,
+        KaldifeatFrameOptions,
+        KaldifeatMelOptions,
+    )
 
-    return KaldifeatFbank(KaldifeatFbankConfig(mel_opts=KaldifeatMelOptions(num_bins=num_mel_bins)))
+    return KaldifeatFbank(
+        KaldifeatFbankConfig(
+            frame_opts=KaldifeatFrameOptions(snip_edges=snip_edges),
+            mel_opts=KaldifeatMelOptions(num_bins=num_mel_bins),
+        )
+    )
 
 
 def compute_fbank(

@@ -1,0 +1,1 @@
+"""Recognition of streams: audio in pieces, words while it comes."""

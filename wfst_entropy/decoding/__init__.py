@@ -28,6 +28,7 @@ from wfst_entropy.decoding.lattice_oracle import LatticeOracle, lattice_oracle
 from wfst_entropy.decoding.lattice_scores import scaled_lattice
 from wfst_entropy.decoding.nbest import Nbest
 from wfst_entropy.decoding.one_best import get_aux_labels, one_best_decoding
+from wfst_entropy.decoding.online_ctc_greedy_search import OnlineCtcGreedySearch
 from wfst_entropy.decoding.online_intersect_dense import DecodeStateInfo, OnlineDenseIntersecter
 from wfst_entropy.decoding.rescoring import rescore_with_n_best_list, rescore_with_whole_lattice
 from wfst_entropy.decoding.transducer import Transducer, TransducerHypothesis
@@ -44,6 +45,7 @@ __all__ = [
     "LatticeOracle",
     "Lattices",
     "Nbest",
+    "OnlineCtcGreedySearch",
     "OnlineCtcPrefixBeamSearch",
     "OnlineDenseIntersecter",
     "TokenHypothesis",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -30,7 +32,7 @@ def test_frames_of_the_whole(name, num_samples, cuts):
     samples = audio(num_samples)
     bounds = [0, *sorted(min(cut, num_samples) for cut in cuts), num_samples]
     online = OnlineFbank(shared)
-    frames = [online.accept(samples[a:b]) for a, b in zip(bounds, bounds[1:])]
+    frames = [online.accept(samples[a:b]) for a, b in itertools.pairwise(bounds)]
     # each frame comes as soon as its window is there, from one window of audio on
     come = len(torch.cat(frames))
     assert come == (num_samples - 280) // 160 + 1

@@ -172,6 +172,11 @@ def soft_frames(x: list[Tensor], y: Labels, reduction: str) -> Tensor:
     return losses.ctc_soft_distillation(*x, y.frames, reduction, temperature=2.0, teacher_grad=True)
 
 
+def pruned_kl(*args: Tensor, reduction: str) -> Tensor:
+    kl = losses.rnnt_pruned_alignment_kl(*args, teacher_grad=True).kl
+    return losses.alignment.reduced(kl, torch.tensor(args[-1]), reduction)
+
+
 TWO_FRAMES, TWO_NODES, AM_LM = ("frames",) * 2, ("nodes",) * 2, ("frames", "labels")
 BOTH = {"teacher_grad": True}
 ENTROPY = {"entropy_scale": 0.3}
@@ -233,6 +238,8 @@ TABLE = [
     Loss("rnnt simple", plain(losses.rnnt_loss_simple, **ENTROPY), AM_LM),
     Loss("rnnt smoothed", plain(losses.rnnt_loss_smoothed, **ENTROPY), AM_LM, mixes_batch=True),
     Loss("rnnt pruned", pruned(losses.rnnt_loss_pruned, **ENTROPY), ("nodes",)),
+    Loss("rnnt pruned kl", pruned(pruned_kl), TWO_NODES),
+    Loss("rnnt pruned soft", pruned(losses.rnnt_pruned_soft_distillation, **BOTH), TWO_NODES),
     Loss("fsa", fsa),
     Loss("fsa kl", fsa_kl, TWO_FRAMES),
     Loss("lf-mmi", lf_mmi),

@@ -9,8 +9,10 @@ import torch
 
 from wfst_entropy.fsa.errors import FsaValueError
 from wfst_entropy.losses import (
+    ctc_alignment,
     ctc_alignment_kl,
     ctc_distillation_loss,
+    rnnt_alignment,
     rnnt_alignment_kl,
     rnnt_distillation_loss,
 )
@@ -46,6 +48,28 @@ def test_is_nll_plus_scaled_divergence(engine, loss, alignment_kl, arguments):
         torch.testing.assert_close(loss(*arguments, reduction="sum", **options), each.sum())
         mean = (each / torch.tensor(LABELS)).mean()
         torch.testing.assert_close(loss(*arguments, **options), mean)
+
+
+@pytest.mark.parametrize(
+    ("alignment", "alignment_kl", "arguments"),
+    [
+        (ctc_alignment, ctc_alignment_kl, ctc_arguments()),
+        (rnnt_alignment, rnnt_alignment_kl, rnnt_arguments()),
+    ],
+)
+@pytest.mark.parametrize("reverse", [False, True])
+def test_both_likelihoods_come_with_the_divergence(
+    engine, alignment, alignment_kl, arguments, reverse
+):
+    student, teacher, *labels = arguments
+    models = [x.clone().requires_grad_() for x in (student, teacher)]
+    out = alignment_kl(*models, *labels, reverse=reverse, teacher_grad=True)
+    for model, nll in zip(models, (out.nll, out.teacher_nll), strict=True):
+        own = alignment(model, *labels)
+        torch.testing.assert_close(nll, own.nll)
+        grads = (torch.autograd.grad(x[:2].sum(), model, retain_graph=True) for x in (nll, own.nll))
+        torch.testing.assert_close(*(grad[0] for grad in grads))
+    assert not alignment_kl(*models, *labels, reverse=reverse).teacher_nll.requires_grad
 
 
 def test_an_infinite_term_counts_zero_if_wanted(engine):

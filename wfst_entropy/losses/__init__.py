@@ -22,6 +22,7 @@ from wfst_entropy.losses.full_sum import (
 )
 from wfst_entropy.losses.mmi import LFMMILoss, lf_mmi_alignment, lf_mmi_loss
 from wfst_entropy.losses.mwer import MWERLoss, lattice_mwer_loss, mwer_loss, sampled_mwer_loss
+from wfst_entropy.losses.pruned_soft_distillation import rnnt_pruned_soft_distillation
 from wfst_entropy.losses.rnnt import RNNTLoss, rnnt_alignment, rnnt_loss
 from wfst_entropy.losses.rnnt_arc_posteriors import RnntArcPosteriors
 from wfst_entropy.losses.rnnt_divergence import rnnt_alignment_kl, rnnt_grid_alignment_kl
@@ -100,6 +101,7 @@ __all__ = [
     "rnnt_occupancies",
     "rnnt_pruned_alignment",
     "rnnt_pruned_alignment_kl",
+    "rnnt_pruned_soft_distillation",
     "rnnt_semiring",
     "rnnt_simple_alignment",
     "rnnt_soft_distillation",

@@ -41,11 +41,14 @@ class AlignmentKL(NamedTuple):
         nll: (N,) the student's negative log-likelihood; +inf where it has no alignment.
         valid: (N,) bool, whether the divergence is defined and finite. Elsewhere all gradients of
             ``kl`` are exactly 0.
+        teacher_nll: (N,) the teacher's negative log-likelihood; without gradient unless the teacher
+            is given one.
     """
 
     kl: Tensor
     nll: Tensor
     valid: Tensor
+    teacher_nll: Tensor
 
 
 def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -61,8 +61,8 @@ def ctc_alignment_kl(
         fused_log_softmax: whether to normalise the scores of both models over the symbols first.
 
     Returns:
-        ``kl``, the student's ``nll``, and ``valid``, each (N,), the first two in nats, in the dtype
-        of the student's scores (float32 for half precision). If the first model has no path,
+        ``kl``, the student's ``nll``, ``valid``, and ``teacher_nll``, each (N,), in nats, in the
+        dtype of the student's scores (float32 for half precision). If the first model has no path,
         ``kl`` is 0; if it has one where the second has none, +inf; ``valid`` is false and all
         gradients of ``kl`` are 0 in both cases.
 
@@ -80,7 +80,7 @@ def ctc_alignment_kl(
     >>> teacher = torch.tensor([[[0.2, 0.7, 0.1], [0.3, 0.5, 0.2], [0.5, 0.25, 0.25]]]).log()
     >>> out = ctc_alignment_kl(student, teacher, torch.tensor([[1, 2]]), [3], [2])
     >>> [round(float(field), 4) for field in out]
-    [0.166, 1.682, 1.0]
+    [0.166, 1.682, 1.0, 1.3093]
     """
     direction = Direction(kind, reverse, teacher_grad)
     direction.check()

@@ -281,7 +281,7 @@ def _loss(
     zero_infinity: bool,
     kl_scale: float,
 ) -> Tensor:
-    kl, nll, _ = alignment
+    kl, nll = alignment.kl, alignment.nll
     if zero_infinity:
         nll = nll.masked_fill(nll.detach() == torch.inf, 0.0)
         kl = kl.masked_fill(kl.detach() == torch.inf, 0.0)

@@ -68,10 +68,11 @@ def alignment_kl(
     """
     log_second, log_first, kl = value
     valid = (log_first.detach() > -torch.inf) & (kl.detach() < torch.inf)
-    student = log_first if direction.reverse else log_second
+    student, teacher = direction.models(log_second, log_first)
+    teacher = direction.teacher(teacher)
     if direction.kind == "raw":
         kl = raw_divergence(kl, log_first, log_second, dtype)
     elif direction.kind != "conditional":
         divisor = num_frames if direction.kind == "per_frame" else num_labels
         kl = kl / divisor.clamp(min=1).to(kl)
-    return AlignmentKL(kl.to(dtype), -student.to(dtype), valid)
+    return AlignmentKL(kl.to(dtype), -student.to(dtype), valid, -teacher.to(dtype))

@@ -57,8 +57,8 @@ def fsa_alignment_kl(
             ``graph.scores`` is that through the student's path weights alone.
 
     Returns:
-        ``kl``, the student's ``nll``, and ``valid``, each (S,), as of `ctc_alignment_kl`; also
-        differentiable in ``graph.scores``.
+        ``kl``, the student's ``nll``, ``valid`` and ``teacher_nll``, each (S,), as of
+        `ctc_alignment_kl`; also differentiable in ``graph.scores``.
 
     Raises:
         FsaValueError: see `fsa_alignment`; also for sequences of different lengths.

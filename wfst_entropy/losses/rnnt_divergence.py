@@ -64,7 +64,8 @@ def rnnt_alignment_kl(
         fused_log_softmax: whether to normalise the logits; False takes them as log-weights.
 
     Returns:
-        ``kl``, the student's ``nll``, and ``valid``, each (N,), as of `ctc_alignment_kl`.
+        ``kl``, the student's ``nll``, ``valid`` and ``teacher_nll``, each (N,), as of
+        `ctc_alignment_kl`.
 
     Raises:
         FsaTypeError, FsaValueError: see `rnnt_alignment`; also for models of different shapes.
@@ -75,7 +76,7 @@ def rnnt_alignment_kl(
     >>> student = torch.tensor([[[[0.6, 0.4], [0.7, 0.3]], [[0.5, 0.5], [0.8, 0.2]]]]).log()
     >>> out = rnnt_alignment_kl(student, torch.zeros(1, 2, 2, 2), torch.tensor([[1]]), [2], [1])
     >>> [round(float(field), 4) for field in out]      # two paths, 1/2 each and 0.224 : 0.24
-    [0.0006, 0.7679, 1.0]
+    [0.0006, 0.7679, 1.0, 1.3863]
     """
     direction = Direction(kind, reverse, teacher_grad)
     direction.check()
@@ -122,7 +123,8 @@ def rnnt_grid_alignment_kl(
         teacher_grad: whether the teacher is given a gradient too.
 
     Returns:
-        ``kl``, the student's ``nll``, and ``valid``, each (N,), as of `ctc_alignment_kl`.
+        ``kl``, the student's ``nll``, ``valid`` and ``teacher_nll``, each (N,), as of
+        `ctc_alignment_kl`.
 
     Raises:
         FsaTypeError, FsaValueError: see `rnnt_grid_alignment`; also for models of different shapes.
@@ -132,7 +134,7 @@ def rnnt_grid_alignment_kl(
     >>> zeros = (torch.zeros(1, 2, 2), torch.zeros(1, 2, 1))
     >>> out = rnnt_grid_alignment_kl((blank, label), zeros, [2], [1])
     >>> [round(float(field), 4) for field in out]
-    [0.0006, 0.7679, 1.0]
+    [0.0006, 0.7679, 1.0, -0.6931]
     """
     direction = Direction(kind, reverse, teacher_grad)
     direction.check()

@@ -254,7 +254,8 @@ def rnnt_pruned_alignment_kl(
         fused_log_softmax: whether to normalise the logits.
 
     Returns:
-        ``kl``, the student's ``nll``, and ``valid``, each (N,), as of `ctc_alignment_kl`.
+        ``kl``, the student's ``nll``, ``valid`` and ``teacher_nll``, each (N,), as of
+        `ctc_alignment_kl`.
 
     Raises:
         FsaTypeError, FsaValueError: see `rnnt_pruned_alignment`; also for models of different
@@ -266,7 +267,7 @@ def rnnt_pruned_alignment_kl(
     ...     student, torch.zeros(1, 2, 2, 2), ranges, torch.tensor([[1]]), [2], [1]
     ... )
     >>> [round(float(field), 4) for field in out]
-    [0.0006, 0.7679, 1.0]
+    [0.0006, 0.7679, 1.0, 1.3863]
     """
     args = (ranges, targets, logit_lengths, target_lengths, blank)
     student = checked_pruned(student_logits, *args, name="student_logits")

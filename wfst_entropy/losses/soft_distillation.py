@@ -76,7 +76,7 @@ def ctc_soft_distillation(
     tensor(0.1308)
     """
     check_choice("reduction", reduction, REDUCTIONS)
-    scale = _scale(temperature)
+    scale = temperature_scale(temperature)
     frames = checked_frames("student", student, input_lengths)
     check_other("teacher", teacher, student)
     models = [("teacher", teacher if teacher_grad else teacher.detach()), ("student", student)]
@@ -113,7 +113,7 @@ class CTCSoftDistillation(LossModule):
             teacher_grad=teacher_grad,
         )
         check_choice("reduction", reduction, REDUCTIONS)
-        _scale(temperature)
+        temperature_scale(temperature)
 
     def forward(
         self, student: Tensor, teacher: Tensor, input_lengths: Tensor | list[int]
@@ -199,7 +199,7 @@ def rnnt_soft_distillation(
     inside = (t < batch.logit_lengths[:, None])[:, :, None] & (u <= labels[:, None])[:, None]
     index = inside.flatten().nonzero()[:, 0].to(student_logits.device)
     columns = _next_labels(batch)[index] if collapsed else None
-    rows = Rows(index, _scale(temperature), blank, columns)
+    rows = Rows(index, temperature_scale(temperature), blank, columns)
     teacher = teacher_logits if teacher_grad else teacher_logits.detach()
     models = [("teacher_logits", teacher), ("student_logits", student_logits)]
     kl = _row_divergence(models[::-1] if reverse else models, rows)
@@ -245,7 +245,7 @@ class RNNTSoftDistillation(LossModule):
             teacher_grad=teacher_grad,
         )
         check_choice("reduction", reduction, REDUCTIONS)
-        _scale(temperature)
+        temperature_scale(temperature)
 
     def forward(
         self,
@@ -323,7 +323,12 @@ def _checked_weights(node_weights: Tensor, shape: tuple[int, ...], index: Tensor
     return weights
 
 
-def _scale(temperature: float) -> float:
+def temperature_scale(temperature: float) -> float:
+    """Returns what logits are multiplied by.
+
+    Raises:
+        FsaValueError: the temperature is not a positive number.
+    """
     if not 0 < temperature < torch.inf:
         raise FsaValueError(f"temperature: must be a positive number, got {temperature}")
     return 1.0 / temperature
@@ -338,23 +343,43 @@ def _next_labels(batch: RnntBatch) -> Tensor:
     return columns[:, None].expand(-1, num_frames, -1).flatten().to(batch.logits.device)
 
 
-def _row_divergence(models: list[tuple[str, Tensor]], rows: Rows) -> Tensor:
+def window_divergence(models: list[tuple[str, Tensor]], windows: RnntBatch, scale: float) -> Tensor:
+    """(N,) KL(first || second) of the softmax outputs, summed over the nodes of the windows.
+
+    Args:
+        models: names, for messages, and logits (N, T, S, C) of both.
+        windows: with ``begins``: which nodes these are, and which of them are in the lattice.
+        scale: of all logits; the result is divided by its square.
+    """
+    n, num_frames, size, _ = windows.logits.shape
+    index = windows.inside().flatten().nonzero()[:, 0].to(windows.logits.device)
+    kl = _row_divergence(models, Rows(index, scale), windows.begins)
+    return _summed(kl, index // max(1, num_frames * size), n)
+
+
+def _row_divergence(
+    models: list[tuple[str, Tensor]], rows: Rows, begins: Tensor | None = None
+) -> Tensor:
     """KL of the rows over the scale squared; says so where a softmax is not defined."""
     first, second = (scores.reshape(-1, scores.shape[-1]) for _, scores in models)
     kl = softmax_kl(first, second, rows)
     for i in kl.detach().isnan().nonzero().flatten().tolist()[:1]:
-        raise _no_softmax(models, int(rows.chosen[i]))
+        raise _no_softmax(models, int(rows.chosen[i]), begins)
     return kl if rows.scale == 1 else kl / rows.scale**2
 
 
-def _no_softmax(models: list[tuple[str, Tensor]], row: int) -> FsaValueError:
+def _no_softmax(
+    models: list[tuple[str, Tensor]], row: int, begins: Tensor | None = None
+) -> FsaValueError:
     shape = models[0][1].shape
     row_of_first = models[0][1].reshape(-1, shape[-1])[row]
     name, _ = models[0 if bool(row_of_first.float().log_softmax(0).isnan().any()) else 1]
     place = f"utterance {row // shape[1]}, frame {row % shape[1]}"
     if len(shape) == 4:
         node, u = divmod(row, shape[2])
-        place = f"utterance {node // shape[1]}, frame {node % shape[1]}, after {u} labels"
+        n, t = divmod(node, shape[1])
+        u += 0 if begins is None else int(begins[n, t])
+        place = f"utterance {n}, frame {t}, after {u} labels"
     return FsaValueError(
         f"{name}: the scores of {place}, have no softmax: one is NaN or +inf, or all are -inf. "
         f"Look for a division by zero, an overflow in half precision or a learning rate that made "

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pytest
 
-from wfst_entropy.metrics.bootstrap import wer_difference
+from wfst_entropy.metrics.bootstrap import (
+    ratio_interval,
+    wer_difference,
+    wer_difference_of_counts,
+)
 from wfst_entropy.metrics.wer import Recognition, ScoringError
 
 
@@ -98,3 +103,36 @@ def test_arguments_out_of_range():
         wer_difference(one, one, confidence=95)
     with pytest.raises(ScoringError, match="no reference word"):
         wer_difference(results([0], [0]), results([0], [0]))
+
+
+def test_counts_give_what_the_results_give():
+    rng = np.random.default_rng(5)
+    baseline, other, counts = [], [], []
+    for number in range(30):
+        ref = ["a"] * int(rng.integers(1, 6))
+        hyps = [[rng.choice(["a", "b"]) for _ in ref] for _ in range(2)]
+        baseline.append(Recognition(f"u{number}", ref, hyps[0]))
+        other.append(Recognition(f"u{number}", ref, hyps[1]))
+        counts.append((hyps[0].count("b"), hyps[1].count("b"), len(ref)))
+    columns = list(zip(*counts, strict=True))
+    wanted = wer_difference(baseline, other, num_samples=700)
+    assert wer_difference_of_counts(*columns, num_samples=700) == wanted
+    with pytest.raises(ScoringError, match="of 1, 2 and 1 utterances"):
+        wer_difference_of_counts([1], [1, 2], [1])
+    with pytest.raises(ScoringError, match="no reference word"):
+        wer_difference_of_counts([1], [1], [0])
+
+
+def test_interval_of_a_ratio():
+    # two utterances with the ratios 0 and 1: a sample has 0, 1 or 2 of the second one
+    assert ratio_interval([0.0, 1.0], [1.0, 1.0]) == (0.0, 1.0)
+    low, high = ratio_interval([0.0, 1.0] * 200, [1.0] * 400)
+    spread = 1.96 * 0.5 / 400**0.5
+    assert low == pytest.approx(0.5 - spread, abs=0.01)
+    assert high == pytest.approx(0.5 + spread, abs=0.01)
+    # a sample without any word at all does not spoil the interval
+    assert ratio_interval([0.5, 0.0], [1.0, 0.0]) == (0.5, 0.5)
+    with pytest.raises(ScoringError, match="not known"):
+        ratio_interval([1.0], [0.0])
+    with pytest.raises(ScoringError, match="not known"):
+        ratio_interval([1.0, 2.0], [1.0])

@@ -7,6 +7,10 @@ import pytest
 from wfst_entropy.metrics.latency import (
     WordTime,
     emission_latencies,
+    final_latency,
+    latency_percentiles,
+    mean_symbol_delay,
+    partial_latency,
     relative_latency,
     time_deviation,
     word_deviations,
@@ -56,3 +60,39 @@ def test_shifting_everything_shifts_every_measure():
 def test_nothing_in_common_is_none_not_nan():
     assert time_deviation(word_deviations(REFERENCE, [])) is None
     assert relative_latency([]) is None
+
+
+def test_partial_and_final_latency():
+    assert partial_latency(REFERENCE, [WordTime("Z", 0.0, 1.75)]) == pytest.approx(0.25)
+    assert partial_latency(REFERENCE, []) is None
+    assert partial_latency([], REFERENCE) is None
+    assert final_latency(REFERENCE, 2.0) == pytest.approx(0.5)
+    assert final_latency([], 2.0) is None
+
+
+def test_percentiles_are_those_of_numpy():
+    np = pytest.importorskip("numpy")
+    values = [0.3, -0.1, 0.7, None, 0.2, 0.25, 0.9, 0.9]
+    found = latency_percentiles(values)
+    known = [v for v in values if v is not None]
+    assert found is not None
+    assert found.as_dict() == pytest.approx(
+        {
+            "num_utterances": 7,
+            "mean": np.mean(known),
+            "p50": np.percentile(known, 50),
+            "p90": np.percentile(known, 90),
+        }
+    )
+    one = latency_percentiles([0.5])
+    assert one is not None and (one.p50, one.p90) == (0.5, 0.5)
+    assert latency_percentiles([None]) is None
+
+
+def test_symbol_delay_by_hand():
+    emitted = [WordTime("A", 0.2, 0.4), WordTime("X", 0.5, 0.6), WordTime("A", 1.1, 1.3)]
+    delay = mean_symbol_delay([REFERENCE, REFERENCE], [emitted, []])
+    assert delay == pytest.approx(((0.2 + 0.1) / 2, (0.0 - 0.2) / 2))
+    assert mean_symbol_delay([REFERENCE], [[]]) is None
+    with pytest.raises(ValueError, match="zip"):
+        mean_symbol_delay([REFERENCE], [])

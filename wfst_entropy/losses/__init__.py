@@ -5,6 +5,7 @@ from wfst_entropy.losses.asg import ASGLoss, asg_alignment, asg_loss
 from wfst_entropy.losses.consistency import CRCTCLoss, cr_ctc_loss, ctc_consistency
 from wfst_entropy.losses.ctc import CTCLoss, ctc_alignment, ctc_loss
 from wfst_entropy.losses.ctc_divergence import ctc_alignment_kl
+from wfst_entropy.losses.ctc_posterior import ctc_occupancies
 from wfst_entropy.losses.ctc_recursion import ctc_semiring
 from wfst_entropy.losses.distillation import (
     CTCDistillationLoss,
@@ -27,7 +28,7 @@ from wfst_entropy.losses.rnnt import RNNTLoss, rnnt_alignment, rnnt_loss
 from wfst_entropy.losses.rnnt_arc_posteriors import RnntArcPosteriors
 from wfst_entropy.losses.rnnt_divergence import rnnt_alignment_kl, rnnt_grid_alignment_kl
 from wfst_entropy.losses.rnnt_grid import rnnt_grid_alignment
-from wfst_entropy.losses.rnnt_posterior import rnnt_occupancies
+from wfst_entropy.losses.rnnt_posterior import rnnt_emission_posteriors, rnnt_occupancies
 from wfst_entropy.losses.rnnt_prune import do_rnnt_pruning, get_rnnt_prune_ranges
 from wfst_entropy.losses.rnnt_pruned import (
     PrunedRNNTLoss,
@@ -76,6 +77,7 @@ __all__ = [
     "ctc_distillation_loss",
     "ctc_full_sum_distillation",
     "ctc_loss",
+    "ctc_occupancies",
     "ctc_semiring",
     "ctc_soft_distillation",
     "do_rnnt_pruning",
@@ -91,6 +93,7 @@ __all__ = [
     "rnnt_alignment",
     "rnnt_alignment_kl",
     "rnnt_distillation_loss",
+    "rnnt_emission_posteriors",
     "rnnt_full_sum_distillation",
     "rnnt_grid_alignment",
     "rnnt_grid_alignment_kl",

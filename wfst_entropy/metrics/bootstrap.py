@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -87,24 +87,130 @@ def wer_difference(
     >>> found.difference, found.low, found.high, found.relative
     (-50.0, -50.0, -50.0, -100.0)
     """
+    _check(num_samples, confidence)
+    before, now, words = _counts(baseline, results)
+    return _difference(before, now, words, num_samples, confidence, seed)
+
+
+def wer_difference_of_counts(
+    baseline_errors: Sequence[int],
+    errors: Sequence[int],
+    ref_words: Sequence[int],
+    *,
+    num_samples: int = 10000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> WerDifference:
+    """`wfst_entropy.metrics.bootstrap.wer_difference` where only the counts were kept.
+
+    Args:
+      baseline_errors: of each utterance, of the baseline.
+      errors: of the same utterances, of the other system.
+      ref_words: reference words of each utterance.
+      num_samples: resampled test sets.
+      confidence: between 0 and 1.
+      seed: of the resampling.
+
+    Raises:
+      ScoringError: the lengths differ, there is no reference word, or an argument is out of range.
+
+    >>> wer_difference_of_counts([1] * 20, [0] * 20, [2] * 20).difference
+    -50.0
+    """
+    _check(num_samples, confidence)
+    if not len(baseline_errors) == len(errors) == len(ref_words):
+        raise ScoringError(
+            f"the counts are of {len(baseline_errors)}, {len(errors)} and {len(ref_words)} "
+            "utterances; compare results of the same test set"
+        )
+    if not sum(ref_words):
+        raise ScoringError("the results have no reference word, so there is no word error rate")
+    before, now, words = np.array([baseline_errors, errors, ref_words], dtype=np.int64)
+    return _difference(before, now, words, num_samples, confidence, seed)
+
+
+def ratio_interval(
+    numerators: Sequence[float],
+    denominators: Sequence[float],
+    *,
+    num_samples: int = 10000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """The bootstrap interval of a ratio of sums over utterances, `sum_u a_u / sum_u b_u`.
+
+    A word error rate is such a ratio (errors by words), and so is any mean over matched words.
+
+    Args:
+      numerators: a_u.
+      denominators: b_u, none below 0.
+      num_samples: resampled test sets.
+      confidence: between 0 and 1.
+      seed: of the resampling.
+
+    Returns:
+      The lower and the upper end.
+
+    Raises:
+      ScoringError: the lengths differ, all denominators are 0, or an argument is out of range.
+
+    >>> ratio_interval([1.0] * 8, [2.0] * 8)
+    (0.5, 0.5)
+    """
+    _check(num_samples, confidence)
+    above, below = (np.array(x, dtype=np.float64) for x in (numerators, denominators))
+    if above.shape != below.shape or not below.sum() > 0:
+        raise ScoringError(
+            f"the ratio of {len(above)} numerators and {len(below)} denominators (their sum is "
+            f"{below.sum():g}) is not known; give one each, and not all 0"
+        )
+    ratios = np.empty(num_samples)
+    for rows, times in _samples(len(below), num_samples, seed):
+        total = times @ below
+        # a sample in which nothing counts tells nothing: take the whole set's ratio
+        whole = above.sum() / below.sum()
+        safe = np.where(total > 0, total, 1.0)
+        ratios[rows] = np.where(total > 0, (times @ above) / safe, whole)
+    low, high = np.quantile(ratios, _ends(confidence), method="nearest")
+    return float(low), float(high)
+
+
+def _check(num_samples: int, confidence: float) -> None:
     if num_samples < 1:
         raise ScoringError(f"num_samples: needs at least 1, got {num_samples}")
     if not 0 < confidence < 1:
         raise ScoringError(f"confidence: needs a number between 0 and 1, got {confidence}")
-    before, now, words = _counts(baseline, results)
+
+
+def _ends(confidence: float) -> list[float]:
+    return [(1 - confidence) / 2, (1 + confidence) / 2]
+
+
+def _samples(size: int, num_samples: int, seed: int) -> Iterator[tuple[slice, np.ndarray]]:
+    """Batches of resampled test sets: their rows, and how often each has each utterance."""
     rng = np.random.default_rng(seed)
-    differences, relatives = np.empty(num_samples), np.empty(num_samples)
-    uniform = np.full(len(words), 1 / len(words))
+    uniform = np.full(size, 1 / size)
     for start in range(0, num_samples, _BATCH):
         rows = slice(start, min(start + _BATCH, num_samples))
-        times = rng.multinomial(len(words), uniform, size=rows.stop - rows.start)
+        yield rows, rng.multinomial(size, uniform, size=rows.stop - rows.start)
+
+
+def _difference(
+    before: np.ndarray,
+    now: np.ndarray,
+    words: np.ndarray,
+    num_samples: int,
+    confidence: float,
+    seed: int,
+) -> WerDifference:
+    differences, relatives = np.empty(num_samples), np.empty(num_samples)
+    for rows, times in _samples(len(words), num_samples, seed):
         total = np.maximum(times @ words, 1)  # a sample of utterances without a word has no rate
         old, new = 100.0 * (times @ before) / total, 100.0 * (times @ now) / total
         differences[rows], relatives[rows] = new - old, _relative(old, new)
-    ends = [(1 - confidence) / 2, (1 + confidence) / 2]
     # not interpolated, for between a finite and an infinite change there is nothing
-    low, high = np.quantile(differences, ends, method="nearest")
-    relative_low, relative_high = np.quantile(relatives, ends, method="nearest")
+    low, high = np.quantile(differences, _ends(confidence), method="nearest")
+    relative_low, relative_high = np.quantile(relatives, _ends(confidence), method="nearest")
     rate_before, rate = 100.0 * before.sum() / words.sum(), 100.0 * now.sum() / words.sum()
     return WerDifference(
         baseline_wer=float(rate_before),

@@ -146,3 +146,114 @@ def emission_latencies(reference: Sequence[WordTime], emitted: Sequence[WordTime
     [0.25]
     """
     return [d.end for d in word_deviations(reference, emitted)]
+
+
+@dataclass(frozen=True)
+class LatencyPercentiles:
+    """How a latency is distributed over the utterances of a test set, seconds.
+
+    `p50` and `p90` of partial latencies are what FastEmit calls PR50 and PR90.
+    """
+
+    num_utterances: int
+    mean: float
+    p50: float
+    p90: float
+
+    def as_dict(self) -> dict[str, float]:
+        """The fields by name, for a report."""
+        return asdict(self)
+
+
+def partial_latency(reference: Sequence[WordTime], emitted: Sequence[WordTime]) -> float | None:
+    """How long after the end of speech the last token of the recognised text came out.
+
+    `emission of the last token - true end of the last word`, whatever the words are: Yu et al.
+    2021, "FastEmit" (arXiv 2010.11148), section 4.2.
+
+    Args:
+      reference: words with true times, in order of time.
+      emitted: hypothesis words; `end` is the time at which the last token was first emitted.
+
+    Returns:
+      Seconds (negative: before the speaker was done), or None where either text is empty.
+
+    >>> partial_latency([WordTime("a", 0.0, 0.5)], [WordTime("b", 0.25, 0.75)])
+    0.25
+    """
+    if not reference or not emitted:
+        return None
+    return emitted[-1].end - reference[-1].end
+
+
+def final_latency(reference: Sequence[WordTime], final_time: float) -> float | None:
+    """How long after the end of speech the final result was there, seconds.
+
+    Args:
+      reference: words with true times, in order of time.
+      final_time: when the recogniser declared its result final, seconds from the utterance's start;
+        with an endpointer its decision, without one the end of the audio.
+
+    Returns:
+      Seconds, or None without a reference.
+
+    >>> final_latency([WordTime("a", 0.0, 0.5)], 1.25)
+    0.75
+    """
+    return final_time - reference[-1].end if reference else None
+
+
+def latency_percentiles(latencies: Sequence[float | None]) -> LatencyPercentiles | None:
+    """Mean, median and 90th percentile over utterances, interpolated between neighbours.
+
+    Args:
+      latencies: of each utterance, from `partial_latency` or `final_latency`; None does not count.
+
+    Returns:
+      The summary in seconds, or None where no utterance has a latency.
+
+    >>> latency_percentiles([0.0, 1.0, None, 2.0]).p90
+    1.8
+    """
+    known = sorted(latency for latency in latencies if latency is not None)
+    if not known:
+        return None
+    return LatencyPercentiles(
+        len(known), statistics.fmean(known), _quantile(known, 0.5), _quantile(known, 0.9)
+    )
+
+
+def _quantile(ordered: Sequence[float], fraction: float) -> float:
+    place = fraction * (len(ordered) - 1)
+    low = int(place)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (place - low) * (ordered[high] - ordered[low])
+
+
+def mean_symbol_delay(
+    reference: Sequence[Sequence[WordTime]], emitted: Sequence[Sequence[WordTime]]
+) -> tuple[float, float] | None:
+    """How much later than spoken a recogniser shows words, on average over matched words.
+
+    Delay of a word's first token against the true start of the word, and of its last token against
+    the true end: `(1/N) sum_i (b_i - s_i)` and `(1/N) sum_i (e_i - t_i)` with emissions `b_i, e_i`.
+
+    Args:
+      reference: words of each utterance with true times.
+      emitted: hypothesis words of the same utterances, from the emission of the first token to
+        that of the last.
+
+    Returns:
+      Seconds at the starts and at the ends, or None where no word matched.
+
+    >>> mean_symbol_delay([[WordTime("a", 0.0, 0.5)]], [[WordTime("a", 0.25, 0.375)]])
+    (0.25, -0.125)
+    """
+    pairs = zip(reference, emitted, strict=True)
+    deviations = [d for ref, hyp in pairs for d in word_deviations(ref, hyp)]
+    if not deviations:
+        return None
+    return (
+        statistics.fmean(d.start for d in deviations),
+        statistics.fmean(d.end for d in deviations),
+    )

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from toy_ngram import BIGRAM, ngram_score
 
 from wfst_entropy.decoding import (
     OnlineCtcPrefixBeamSearch,
@@ -21,21 +22,6 @@ from wfst_entropy.lang import ContextGraph
 from wfst_entropy.topologies import token_ngram
 
 EXHAUSTIVE = {"beam_size": 4000, "nbest": 4000, "search_beam": math.inf}
-
-# States: 0 before the first token, 1 after token 1, 2 the unigram. Token 2 is only in the unigram;
-# a sentence cannot end in state 1 but by back-off.
-BIGRAM = Fsa.from_str(
-    """
-    0 1 1 -0.5
-    0 2 3 -0.25
-    1 1 1 -1.5
-    1 2 3 0.125
-    2 1 1 -1.0
-    2 2 2 -2.0
-    2 3 -1 -0.75
-    3
-    """
-)
 
 
 def log_probs_of(num_utts, num_frames, num_symbols, seed=1, dtype=torch.float64):
@@ -57,23 +43,6 @@ def summed(log_probs, blank=0):
         tokens = collapse(path, blank)
         totals[tokens] = totals.get(tokens, 0.0) + math.exp(score)
     return totals
-
-
-def ngram_score(tokens):
-    """What BIGRAM gives with failure semantics, by the book."""
-    state, total = 0, 0.0
-    arcs = {(0, 1): (1, -0.5), (1, 1): (1, -1.5), (2, 1): (1, -1.0), (2, 2): (2, -2.0)}
-    back = {0: (2, -0.25), 1: (2, 0.125)}
-    for token in tokens:
-        while (state, token) not in arcs:
-            state, score = back[state]
-            total += score
-        state, score = arcs[state, token]
-        total += score
-    while state != 2:
-        state, score = back[state]
-        total += score
-    return total - 0.75
 
 
 @pytest.mark.parametrize(

@@ -74,34 +74,11 @@ class PrefixSearch:
             num_symbols, blank, beam_size, tokens_per_frame, search_beam, lm_scale, length_bonus
         )
         if lm is not None:
-            states, arcs = lm.backoff.numel(), lm.tokens.numel()
-            kept = [
-                check(lm.splits, "splits", torch.int64, (states + 1,)),
-                check(lm.tokens, "tokens", torch.int32, (arcs,)),
-                check(lm.next, "next", torch.int32, (arcs,)),
-                check(lm.scores, "scores", torch.float64, (arcs,)),
-                check(lm.backoff, "backoff", torch.int32, (states,)),
-                check(lm.backoff_scores, "backoff_scores", torch.float64, (states,)),
-                check(lm.final_scores, "final_scores", torch.float64, (states,)),
-            ]
-            _check_rows(lm.splits, lm.next, lm.backoff, -1)
-            self.native.set_lm(states, arcs, *(x.data_ptr() for x in kept), lm.largest)
+            sizes, kept = checked_ngram(lm)
+            self.native.set_lm(*sizes, *(x.data_ptr() for x in kept), lm.largest)
         if context is not None:
-            states, arcs = context.fail.numel(), context.tokens.numel()
-            kept = [
-                check(context.splits, "splits", torch.int64, (states + 1,)),
-                check(context.tokens, "tokens", torch.int32, (arcs,)),
-                check(context.children, "children", torch.int32, (arcs,)),
-                check(context.fail, "fail", torch.int32, (states,)),
-                check(context.credit, "credit", torch.float64, (states,)),
-                check(context.output, "output", torch.float64, (states,)),
-            ]
-            _check_rows(context.splits, context.children, context.fail, 0)
-            source = torch.arange(states).repeat_interleave(context.splits.diff())
-            children = context.children.long()
-            gains = (context.credit + context.output)[children] - context.credit[source]
-            largest = max(0.0, float(gains.max())) if arcs else 0.0
-            self.native.set_boosts(states, arcs, *(x.data_ptr() for x in kept), largest)
+            sizes, kept = checked_context(context)
+            self.native.set_boosts(*sizes, *(x.data_ptr() for x in kept), largest_boost(context))
 
     def new_stream(self) -> Any:
         """The state of an utterance of which nothing is known yet."""
@@ -148,6 +125,44 @@ class PrefixSearch:
             self.native, stream, final
         )
         return found
+
+
+def checked_ngram(lm: NgramTables) -> tuple[tuple[int, int], list[Tensor]]:
+    """The numbers of states and arcs, and the tensors that C++ copies; keep them until it has."""
+    states, arcs = lm.backoff.numel(), lm.tokens.numel()
+    _check_rows(lm.splits, lm.next, lm.backoff, -1)
+    kept = [
+        check(lm.splits, "splits", torch.int64, (states + 1,)),
+        check(lm.tokens, "tokens", torch.int32, (arcs,)),
+        check(lm.next, "next", torch.int32, (arcs,)),
+        check(lm.scores, "scores", torch.float64, (arcs,)),
+        check(lm.backoff, "backoff", torch.int32, (states,)),
+        check(lm.backoff_scores, "backoff_scores", torch.float64, (states,)),
+        check(lm.final_scores, "final_scores", torch.float64, (states,)),
+    ]
+    return (states, arcs), kept
+
+
+def checked_context(context: ContextTables) -> tuple[tuple[int, int], list[Tensor]]:
+    """As `checked_ngram`."""
+    states, arcs = context.fail.numel(), context.tokens.numel()
+    _check_rows(context.splits, context.children, context.fail, 0)
+    kept = [
+        check(context.splits, "splits", torch.int64, (states + 1,)),
+        check(context.tokens, "tokens", torch.int32, (arcs,)),
+        check(context.children, "children", torch.int32, (arcs,)),
+        check(context.fail, "fail", torch.int32, (states,)),
+        check(context.credit, "credit", torch.float64, (states,)),
+        check(context.output, "output", torch.float64, (states,)),
+    ]
+    return (states, arcs), kept
+
+
+def largest_boost(context: ContextTables) -> float:
+    """An upper bound of what one token gains, zero at the least."""
+    source = torch.arange(context.fail.numel()).repeat_interleave(context.splits.diff())
+    gains = (context.credit + context.output)[context.children.long()] - context.credit[source]
+    return max(0.0, float(gains.max())) if gains.numel() else 0.0
 
 
 def _check_rows(splits: Tensor, targets: Tensor, jumps: Tensor, none: int) -> None:

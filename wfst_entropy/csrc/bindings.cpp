@@ -8,6 +8,7 @@
 #include "intersect_dense.h"
 #include "intersect_dense_kl.h"
 #include "loops.h"
+#include "modified_beam_bindings.h"
 #include "prefix_search_bindings.h"
 #include "rnnt_grid.h"
 #include "rnnt_kl.h"
@@ -133,6 +134,7 @@ NB_MODULE(_wfst_entropy, m) {
                                   "intersect_dense_kl_backward_float64");
   bind_surgery(m);
   bind_shortest_distance(m);
+  bind_modified_beam(m);
   bind_prefix_search(m);
   bind_search(m);
 }

@@ -33,6 +33,11 @@ from wfst_entropy.decoding.online_intersect_dense import DecodeStateInfo, Online
 from wfst_entropy.decoding.rescoring import rescore_with_n_best_list, rescore_with_whole_lattice
 from wfst_entropy.decoding.transducer import Transducer, TransducerHypothesis
 from wfst_entropy.decoding.transducer_greedy_search import TransducerGreedySearch, greedy_search
+from wfst_entropy.decoding.transducer_search import (
+    ModifiedBeamSearch,
+    TransducerNbest,
+    modified_beam_search,
+)
 from wfst_entropy.decoding.words_of_tokens import ranges_of_words
 
 __all__ = [
@@ -44,6 +49,7 @@ __all__ = [
     "LatticeEntropy",
     "LatticeOracle",
     "Lattices",
+    "ModifiedBeamSearch",
     "Nbest",
     "OnlineCtcGreedySearch",
     "OnlineCtcPrefixBeamSearch",
@@ -52,6 +58,7 @@ __all__ = [
     "Transducer",
     "TransducerGreedySearch",
     "TransducerHypothesis",
+    "TransducerNbest",
     "WordHypothesis",
     "beam_search_best_path",
     "best_path_results",
@@ -67,6 +74,7 @@ __all__ = [
     "lattice_oracle",
     "local_entropy",
     "mbr_decoding",
+    "modified_beam_search",
     "one_best_decoding",
     "ranges_of_words",
     "read_lattices",

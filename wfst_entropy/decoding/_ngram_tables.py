@@ -73,6 +73,11 @@ def ngram_tables(lm: Fsa, num_symbols: int, blank: int, backoff_label: int) -> N
     )
 
 
+def largest_scaled(tables: NgramTables, scale: float) -> float:
+    """At least what any token scores after any history times a scale, which may be negative."""
+    return _largest(scale * tables.scores, tables.backoff, scale * tables.backoff_scores)
+
+
 def _largest(token_scores: Tensor, backoff: Tensor, backoff_scores: Tensor) -> float:
     """At least what any token scores after any history, zero at the least."""
     # A chain of back-off arcs gains no more than its arcs of positive score do.

@@ -109,6 +109,7 @@ if TYPE_CHECKING:
         OnlineDenseIntersecter,
         TokenHypothesis,
         Transducer,
+        TransducerAlignment,
         TransducerGreedySearch,
         TransducerHypothesis,
         TransducerNbest,
@@ -134,6 +135,7 @@ if TYPE_CHECKING:
         rescore_with_n_best_list,
         rescore_with_whole_lattice,
         scaled_lattice,
+        transducer_forced_align,
         write_lattices,
     )
     from wfst_entropy.fsa import (
@@ -401,6 +403,7 @@ __all__ = [
     "SymbolTable",
     "TokenHypothesis",
     "Transducer",
+    "TransducerAlignment",
     "TransducerGreedySearch",
     "TransducerHypothesis",
     "TransducerNbest",
@@ -608,6 +611,7 @@ __all__ = [
     "to_openfst_file",
     "token_ngram",
     "top_sort",
+    "transducer_forced_align",
     "tsallis_entropy",
     "tune_interpolation_weights",
     "union",

@@ -32,6 +32,10 @@ from wfst_entropy.decoding.online_ctc_greedy_search import OnlineCtcGreedySearch
 from wfst_entropy.decoding.online_intersect_dense import DecodeStateInfo, OnlineDenseIntersecter
 from wfst_entropy.decoding.rescoring import rescore_with_n_best_list, rescore_with_whole_lattice
 from wfst_entropy.decoding.transducer import Transducer, TransducerHypothesis
+from wfst_entropy.decoding.transducer_alignment import (
+    TransducerAlignment,
+    transducer_forced_align,
+)
 from wfst_entropy.decoding.transducer_greedy_search import TransducerGreedySearch, greedy_search
 from wfst_entropy.decoding.transducer_search import (
     ModifiedBeamSearch,
@@ -56,6 +60,7 @@ __all__ = [
     "OnlineDenseIntersecter",
     "TokenHypothesis",
     "Transducer",
+    "TransducerAlignment",
     "TransducerGreedySearch",
     "TransducerHypothesis",
     "TransducerNbest",
@@ -81,5 +86,6 @@ __all__ = [
     "rescore_with_n_best_list",
     "rescore_with_whole_lattice",
     "scaled_lattice",
+    "transducer_forced_align",
     "write_lattices",
 ]

@@ -66,29 +66,31 @@ class ForcedAlignment(NamedTuple):
     local_entropy: Tensor
 
 
-def _target_lists(targets: Tensor, target_lengths: Tensor) -> list[list[int]]:
+def target_lists(
+    targets: Tensor, target_lengths: Tensor, caller: str = "forced_align"
+) -> list[list[int]]:
     """Targets as lists, from padded (N, U) or concatenated (sum U,)."""
     lengths = target_lengths.tolist()
     if target_lengths.is_floating_point() or min(lengths, default=0) < 0:
         raise DecodingError(
-            f"forced_align: target_lengths must be integers of at least 0, got {lengths}."
+            f"{caller}: target_lengths must be integers of at least 0, got {lengths}."
         )
     if targets.dim() == 2:
         if len(targets) != len(lengths) or max(lengths, default=0) > targets.shape[1]:
             raise DecodingError(
-                f"forced_align: targets {tuple(targets.shape)} cannot hold target_lengths "
+                f"{caller}: targets {tuple(targets.shape)} cannot hold target_lengths "
                 f"{lengths}; give (N, U) with U at least the largest length."
             )
         return [row[:n] for row, n in zip(targets.tolist(), lengths)]
     if targets.dim() != 1 or len(targets) != sum(lengths):
         raise DecodingError(
-            f"forced_align: concatenated targets must have sum(target_lengths) = {sum(lengths)} "
+            f"{caller}: concatenated targets must have sum(target_lengths) = {sum(lengths)} "
             f"entries, got shape {tuple(targets.shape)}."
         )
     return [part.tolist() for part in targets.split(lengths)]
 
 
-def _best_paths(lattice: Fsa) -> tuple[list[list[int]], list[float]]:
+def best_paths(lattice: Fsa) -> tuple[list[list[int]], list[float]]:
     """Arcs of the best path of each FSA, in order, and its score; no arcs and -inf without one.
 
     Of equally good arcs into a state the first wins.
@@ -161,11 +163,11 @@ def forced_align(
     >>> forced_align(log_probs, one[None], torch.tensor([3]), one)[0].symbols
     [1, 1, 0]
     """
-    texts = _target_lists(targets, target_lengths)
+    texts = target_lists(targets, target_lengths)
     graph = ctc_graph(texts)
     dense = DenseFsaVec.from_lengths(log_probs.detach(), input_lengths)
     lattice = intersect_dense(graph.to(log_probs.device), dense)
-    paths, totals = _best_paths(lattice)
+    paths, totals = best_paths(lattice)
     entropies = frame_entropy(lattice)
 
     states, local = entropies.states.cpu(), entropies.local.cpu()

@@ -211,7 +211,7 @@ def decode(args: argparse.Namespace) -> list[dict[str, Any]]:
     tokenizer = load_tokenizer(data.lang_dir)
     refuse_other_tokens(options.exp_dir, data.lang_dir)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    module = AsrDataModule(data, config.model.subsampling_factor)
+    module = AsrDataModule(data, model.subsampling_factor)
     setup = SearchSetup(tokenizer, LangDir(data.lang_dir), search, search.scales())
     decoder = Decoder(model, tokenizer, device)
     if search.tune:

@@ -99,7 +99,7 @@ def report(args: argparse.Namespace, summaries: list[dict[str, Any]]) -> list[Pa
     plot_training_curves(history, pictures[0], entropy_kind=config.train.entropy_kind)
     decoder = Decoder(model, load_tokenizer(data.lang_dir), "cpu")
     data = dataclasses.replace(data, test_parts=sets)
-    test_sets = AsrDataModule(data, config.model.subsampling_factor).test_sets()
+    test_sets = AsrDataModule(data, model.subsampling_factor).test_sets()
     for summary in summaries:
         names = typical_utterances(options.res_dir, summary, args.num_alignments)
         pictures += draw_alignments(decoder, test_sets[summary["test_set"]], names, report_dir)

@@ -115,11 +115,11 @@ def prepare(process: ProcessRank, config: RunConfig, log: RunLog) -> Training:
     """Build model, optimiser and data, and go to where the run should go on."""
     options = config.train
     other_batches = check_same_model(config)
-    data = AsrDataModule(config.data, config.model.subsampling_factor)
-    for subset in ("train", "dev"):  # a missing part is told now, not after the first epoch
-        data.parts(subset)
     torch.manual_seed(options.seed)  # the same initial parameters in every process
     model = build_model(config.model).to(process.device)
+    data = AsrDataModule(config.data, model.subsampling_factor)
+    for subset in ("train", "dev"):  # a missing part is told now, not after the first epoch
+        data.parts(subset)
     dtype = choose_dtype(options, process.device)
     scaler = torch.amp.GradScaler(process.device.type, enabled=dtype == torch.float16)
     state = TrainState(model, build_optimizer(model, options), scaler)

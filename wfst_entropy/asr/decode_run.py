@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from wfst_entropy.asr.data.tokenizer import Tokenizer
-from wfst_entropy.asr.models import CtcModel
+from wfst_entropy.asr.models import AsrModel
 from wfst_entropy.asr.search.greedy import GreedySearch
 from wfst_entropy.asr.search.method import Hypothesis, SearchMethod, SearchSetup
 from wfst_entropy.asr.training.criterion import Utterances, read_batch
@@ -107,7 +107,7 @@ class Decoder:
     """A model with its vocabulary, ready to decode batches.
 
     Args:
-      model: maps `(N, T, F)` features and lengths to `(N, T', C)` log-probs and lengths.
+      model: with a CTC output.
       tokenizer: of the vocabulary that the model was trained with.
       device: where to compute the model's output; searches run on the CPU.
       method: how to search, by default `GreedySearch`.
@@ -118,7 +118,7 @@ class Decoder:
 
     def __init__(
         self,
-        model: CtcModel,
+        model: AsrModel,
         tokenizer: Tokenizer,
         device: torch.device | str,
         method: SearchMethod | None = None,
@@ -133,8 +133,8 @@ class Decoder:
     def log_probs(self, utterances: Utterances) -> tuple[Tensor, Tensor]:
         """Output of the model, on the CPU: `(N, T', C)` and `(N,)`."""
         features = utterances.features.to(self.device)
-        log_probs, lengths = self.model(features, utterances.num_frames.to(self.device))
-        return log_probs.float().cpu(), lengths.cpu()
+        encoder_out, lengths = self.model(features, utterances.num_frames.to(self.device))
+        return self.model.ctc_log_probs(encoder_out).cpu(), lengths.cpu()
 
     def decode(self, batch: dict[str, Any]) -> list[DecodedUtterance]:
         """Decode a batch of lhotse's `K2SpeechRecognitionDataset`.

@@ -333,6 +333,8 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
         return Path(value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if hint is str and isinstance(value, int) and not isinstance(value, bool):
+        return str(value)  # a list of numbers in one string may have one number
     if (
         hint is float and isinstance(value, str) and _is_number(value)
     ):  # YAML reads 1e-3 as a string

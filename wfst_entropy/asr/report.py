@@ -286,9 +286,10 @@ def changed_flags(*options: Any) -> str:
     """
     words = []
     for section in options:
+        default = type(section)()  # of what depends on other fields, what it comes to
         for field in dataclasses.fields(section):
             value = getattr(section, field.name)
-            if field.metadata.get("flag", True) and value != field.default:
+            if field.metadata.get("flag", True) and value != getattr(default, field.name):
                 text = " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
                 words.append(f"{flag_name(field.name)} {text}")
     return " ".join(words)

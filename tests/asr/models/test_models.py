@@ -23,6 +23,12 @@ def make(encoder: str, **options):
     return build_model(ModelOptions(encoder=encoder, **(sizes | context | options))).eval()
 
 
+def run(model, features, lengths):
+    """Log-probabilities and lengths."""
+    encoder_out, lengths = model(features, lengths)
+    return model.ctc_log_probs(encoder_out), lengths
+
+
 def features(*shape):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(2)) * 4 - 8
 
@@ -35,9 +41,9 @@ def test_a_batch_gives_what_its_utterances_give_one_by_one(encoder, causal):
     batch = features(4, 75, 80)
     for i, length in enumerate(lengths):
         batch[i, length:] = 1e3  # padding that would be noticed
-    log_probs, out_lengths = model(batch, lengths)
+    log_probs, out_lengths = run(model, batch, lengths)
     for i, length in enumerate(lengths.tolist()):
-        alone, alone_length = model(batch[i : i + 1, :length], lengths[i : i + 1])
+        alone, alone_length = run(model, batch[i : i + 1, :length], lengths[i : i + 1])
         assert alone_length.item() == out_lengths[i] == alone.size(1) == -(-length // 4)
         torch.testing.assert_close(log_probs[i, : alone.size(1)], alone[0], atol=1e-5, rtol=1e-5)
 
@@ -52,7 +58,7 @@ def test_padding_does_not_influence_gradients(encoder):
         x[1, 17:] = padding
         model.zero_grad()
         torch.manual_seed(3)
-        log_probs, out_lengths = model(x, lengths)
+        log_probs, out_lengths = run(model, x, lengths)
         sum(log_probs[i, :n, 1].sum() for i, n in enumerate(out_lengths)).backward()
         return torch.cat([p.grad.flatten() for p in model.parameters()])
 
@@ -66,14 +72,14 @@ def test_a_causal_encoder_looks_no_further_than_it_may(encoder, factor):
     num_out = 12
     x = features(1, factor * num_out, 80)
     length = torch.tensor([x.size(1)])
-    before, _ = model(x, length)
+    before, _ = run(model, x, length)
     chunk = 4 if encoder == "conformer" else 1
     for t in range(num_out):
         # the last frame of its chunk reads the input up to factor * t
         last = (t // chunk * chunk + chunk - 1) * factor
         changed = x.clone()
         changed[:, last + 1 :] += 5.0
-        after, _ = model(changed, length)
+        after, _ = run(model, changed, length)
         torch.testing.assert_close(after[:, : t + 1], before[:, : t + 1], atol=1e-5, rtol=1e-5)
 
 
@@ -84,20 +90,20 @@ def test_without_causal_the_future_is_used(encoder):
     length = torch.tensor([48])
     changed = x.clone()
     changed[:, 13:] += 5.0
-    assert (model(changed, length)[0] - model(x, length)[0])[0, 3].abs().max() > 1e-3
+    assert (run(model, changed, length)[0] - run(model, x, length)[0])[0, 3].abs().max() > 1e-3
 
 
 def test_a_causal_conformer_uses_its_chunk_and_left_context_only():
     model = make("conformer", causal=True, num_layers=1)
     x = features(1, 64, 80)
     length = torch.tensor([64])
-    before, _ = model(x, length)
+    before, _ = run(model, x, length)
 
     def difference(first: int, last: int) -> float:
         """Of output frame 9 (chunk 8..11) when inputs of frames first..last change."""
         changed = x.clone()
         changed[:, 4 * first : 4 * last + 1] += 5.0
-        return float((model(changed, length)[0] - before)[0, 9].detach().abs().max())
+        return float((run(model, changed, length)[0] - before)[0, 9].detach().abs().max())
 
     assert difference(11, 11) > 1e-4  # ahead, but in its chunk
     assert difference(12, 15) < 1e-5  # the next chunk
@@ -106,7 +112,7 @@ def test_a_causal_conformer_uses_its_chunk_and_left_context_only():
 @pytest.mark.parametrize("encoder", ENCODERS)
 def test_rows_are_distributions_and_lengths_are_the_documented_ones(encoder):
     model = make(encoder)
-    log_probs, lengths = model(features(2, 33, 80), torch.tensor([33, 32]))
+    log_probs, lengths = run(model, features(2, 33, 80), torch.tensor([33, 32]))
     assert log_probs.shape == (2, 9, 7) and lengths.tolist() == [9, 8]
     torch.testing.assert_close(log_probs.exp().sum(-1), torch.ones(2, 9))
 
@@ -115,9 +121,9 @@ def test_rows_are_distributions_and_lengths_are_the_documented_ones(encoder):
 def test_bfloat16_stays_close_and_returns_float32(encoder):
     model = make(encoder)
     x, lengths = features(2, 40, 80), torch.tensor([40, 20])
-    exact, _ = model(x, lengths)
+    exact, _ = run(model, x, lengths)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        rough, _ = model(x, lengths)
+        rough, _ = run(model, x, lengths)
     assert rough.dtype == torch.float32
     assert (rough - exact)[:, :5].abs().max() < 0.2
 
@@ -125,7 +131,7 @@ def test_bfloat16_stays_close_and_returns_float32(encoder):
 @pytest.mark.parametrize("encoder", ENCODERS)
 def test_every_parameter_is_trained(encoder):
     model = make(encoder).train()
-    log_probs, _ = model(features(2, 40, 80), torch.tensor([40, 20]))
+    log_probs, _ = run(model, features(2, 40, 80), torch.tensor([40, 20]))
     log_probs[..., 1].sum().backward()
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in model.parameters())
 
@@ -173,7 +179,7 @@ def test_channel_dropout_drops_whole_channels_and_keeps_the_mean():
 @pytest.mark.parametrize(
     ("options", "wording"),
     [
-        ({"num_layers": 0}, "num_layers: needs at least 1, got 0"),
+        ({"num_layers": -1}, "num_layers: needs at least 1, got -1"),
         ({"dropout": 1.0}, "dropout: needs a probability below 1"),
         ({"left_context_frames": -2}, "left_context_frames: needs 0 or more"),
         ({"vocab_size": 0}, "vocab_size: needs the blank"),

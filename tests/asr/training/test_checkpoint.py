@@ -156,15 +156,15 @@ def test_averaging_over_the_last_epochs(
 ):
     model, config = load_model(run_of_four_epochs, epoch, avg, use_averaged_model)
     assert config.model == SMALL and not model.training
-    torch.testing.assert_close(model.output.bias.detach(), torch.full((5,), expected))
+    torch.testing.assert_close(model.ctc_output.bias.detach(), torch.full((5,), expected))
 
 
 def test_averaging_over_batch_checkpoints(run_of_four_epochs):
     model, _ = load_model(run_of_four_epochs, 0, avg=2, iteration=40)
-    torch.testing.assert_close(model.output.bias.detach(), torch.full((5,), 3.5))
+    torch.testing.assert_close(model.ctc_output.bias.detach(), torch.full((5,), 3.5))
     # without running averages no file before the first one is needed
     model, _ = load_model(run_of_four_epochs, 0, avg=4, use_averaged_model=False, iteration=40)
-    torch.testing.assert_close(model.output.bias.detach(), torch.full((5,), 2.5))
+    torch.testing.assert_close(model.ctc_output.bias.detach(), torch.full((5,), 2.5))
 
 
 def test_impossible_averages_are_explained(run_of_four_epochs):

@@ -244,8 +244,8 @@ def test_audio_and_features_go_through_the_model_of_a_run(tmp_path, lang_dir):
     RunConfig(options, DataOptions(lang_dir=lang_dir), TrainOptions(exp_dir=exp_dir)).save()
     (exp_dir / "tokens.txt").write_text("".join(f"{t} {i}\n" for i, t in enumerate(TOKENS)))
     model = build_model(options).eval()
-    torch.nn.init.normal_(model.output.weight, std=30.0)
-    torch.nn.init.constant_(model.output.bias[:2], -1000.0)  # always letters
+    torch.nn.init.normal_(model.ctc_output.weight, std=30.0)
+    torch.nn.init.constant_(model.ctc_output.bias[:2], -1000.0)  # always letters
     state = model.state_dict()
     save_checkpoint(exp_dir / "epoch-1.pt", {"model": state, "model_avg": state})
 
@@ -267,7 +267,8 @@ def test_audio_and_features_go_through_the_model_of_a_run(tmp_path, lang_dir):
     assert "has 2 channels; choose one: sox" in errors
     assert "features have dimension 40, the model needs 80" in errors
     with torch.inference_mode():
-        log_probs, lengths = model(features[None], torch.tensor([len(features)]))
+        encoder_out, lengths = model(features[None], torch.tensor([len(features)]))
+        log_probs = model.ctc_log_probs(encoder_out)
     best = ctc_greedy_search(log_probs, lengths)[0]
     spelled = "".join(TOKENS[token] for token in best.tokens).replace("▁", " ").split()
     assert spelled

@@ -2,76 +2,37 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Literal
-
 from torch import nn
 
+from wfst_entropy.asr.models.asr_model import AsrModel
 from wfst_entropy.asr.models.conformer import ConformerEncoder
-from wfst_entropy.asr.models.ctc_model import CtcModel
+from wfst_entropy.asr.models.encoder import Encoder
+from wfst_entropy.asr.models.joiner import Joiner
 from wfst_entropy.asr.models.lstm import LstmEncoder
+from wfst_entropy.asr.models.model_options import ModelOptions
+from wfst_entropy.asr.models.predictor import LstmPredictor, StatelessPredictor
 from wfst_entropy.asr.models.subsampling import ConvSubsampling
 from wfst_entropy.asr.models.tdnn import TdnnEncoder
-from wfst_entropy.asr.options import OptionError, option
+from wfst_entropy.asr.models.transducer_head import TransducerHead
+from wfst_entropy.asr.options import OptionError
 
 __all__ = [
+    "AsrModel",
     "ConformerEncoder",
     "ConvSubsampling",
-    "CtcModel",
+    "Encoder",
+    "Joiner",
     "LstmEncoder",
+    "LstmPredictor",
     "ModelOptions",
+    "StatelessPredictor",
     "TdnnEncoder",
+    "TransducerHead",
     "build_model",
 ]
 
 
-@dataclasses.dataclass
-class ModelOptions:
-    """What fixes the architecture; saved with the run and read back by every later step.
-
-    Raises:
-      OptionError: when a value is out of range.
-
-    >>> ModelOptions(encoder="lstm", causal=True).encoder
-    'lstm'
-    """
-
-    encoder: Literal["tdnn", "lstm", "conformer"] = option("tdnn", "The encoder network.")
-    causal: bool = option(
-        False, "Streaming form: tdnn and lstm without look-ahead, conformer attending in chunks."
-    )
-    encoder_dim: int = option(256, "Channels of the encoder.")
-    num_layers: int = option(9, "Layers of the encoder.")
-    num_heads: int = option(4, "Attention heads (conformer).")
-    subsampling_factor: Literal[2, 3, 4, 6] = option(
-        4, "Feature frames (10 ms) in one frame of the encoder."
-    )
-    dropout: float = option(
-        0.1, "Probability that a channel of an utterance is dropped, in each layer."
-    )
-    chunk_size: int = option(
-        16, "Frames after subsampling in one chunk of attention (causal conformer)."
-    )
-    left_context_frames: int = option(
-        64, "Frames after subsampling before its chunk that a frame attends to, -1 for all."
-    )
-    vocab_size: int = option(0, "Tokens with the blank; read from the lang directory.", flag=False)
-    feature_dim: int = option(80, "Filter-bank channels.")
-
-    def __post_init__(self) -> None:
-        for name in ("encoder_dim", "num_layers", "num_heads", "chunk_size", "feature_dim"):
-            if getattr(self, name) < 1:
-                raise OptionError(f"{name}: needs at least 1, got {getattr(self, name)}")
-        if not 0.0 <= self.dropout < 1.0:
-            raise OptionError(f"dropout: needs a probability below 1, got {self.dropout}")
-        if self.left_context_frames < -1:
-            raise OptionError(
-                "left_context_frames: needs 0 or more, or -1 for all, "
-                f"got {self.left_context_frames}"
-            )
-
-
-def build_model(options: ModelOptions) -> CtcModel:
+def build_model(options: ModelOptions) -> AsrModel:
     """Make an untrained model; its parameters follow torch's random generator.
 
     Args:
@@ -90,32 +51,55 @@ def build_model(options: ModelOptions) -> CtcModel:
         raise OptionError(
             f"vocab_size: needs the blank and at least one token, got {options.vocab_size}"
         )
+    dim = options.projection_dim or options.encoder_dim
     subsampling = ConvSubsampling(
-        options.feature_dim, options.encoder_dim, options.subsampling_factor, options.causal
+        options.feature_dim, dim, options.subsampling_factor, options.causal
     )
-    encoder: nn.Module
+    encoder = _build_encoder(options, dim)
+    return AsrModel(
+        subsampling,
+        encoder,
+        options.vocab_size,
+        ctc_output=nn.Linear(dim, options.vocab_size) if options.use_ctc else None,
+        transducer=_build_transducer(options, dim) if options.use_transducer else None,
+    )
+
+
+def _build_encoder(options: ModelOptions, dim: int) -> Encoder:
+    encoder: Encoder
     if options.encoder == "tdnn":
-        encoder = TdnnEncoder(
-            options.encoder_dim, options.num_layers, options.causal, options.dropout
-        )
+        encoder = TdnnEncoder(dim, options.num_layers, options.causal, options.dropout)
     elif options.encoder == "lstm":
         encoder = LstmEncoder(
-            options.encoder_dim, options.num_layers, options.causal, options.dropout
+            dim,
+            options.num_layers,
+            options.causal,
+            options.dropout,
+            options.encoder_dim,
+            options.time_reduction,
         )
     else:
         encoder = ConformerEncoder(
-            options.encoder_dim,
+            dim,
             options.num_layers,
             options.num_heads,
             options.causal,
-            options.chunk_size,
-            options.left_context_frames,
+            options.chunk_sizes,
+            options.left_contexts,
             options.dropout,
         )
-    return CtcModel(
-        subsampling,
-        encoder,
-        options.encoder_dim,
-        options.vocab_size,
-        options.subsampling_factor,
+    encoder.set_chunk(options.chunk_sizes[0], options.left_contexts[0])
+    return encoder
+
+
+def _build_transducer(options: ModelOptions, dim: int) -> TransducerHead:
+    predictor: StatelessPredictor | LstmPredictor
+    if options.predictor == "lstm":
+        predictor = LstmPredictor(options.vocab_size, options.decoder_dim, options.predictor_layers)
+    else:
+        predictor = StatelessPredictor(
+            options.vocab_size, options.decoder_dim, options.context_size
+        )
+    return TransducerHead(
+        predictor, dim, options.decoder_dim, options.joiner_dim, options.vocab_size
     )

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
 from wfst_entropy.asr.models.channel_dropout import ChannelDropout
+from wfst_entropy.asr.models.encoder import Encoder
+from wfst_entropy.asr.models.masking import frame_mask
+from wfst_entropy.asr.options import OptionError
 
 
 def reverse_frames(x: Tensor, lengths: Tensor) -> Tensor:
@@ -35,19 +41,28 @@ class LstmLayer(nn.Module):
     never reads padding, and keeps the fast kernel which packed sequences do not have.
 
     Args:
-      dim: ``D``, channels; each direction of a bidirectional layer makes half of them.
+      dim: ``D``, channels of input and output; each direction of a bidirectional layer makes half.
       causal: Forward direction only.
       dropout: Probability that a channel of an utterance is dropped.
+      cells: Cells of both directions together; more than ``D`` are projected down to ``D`` (Sak et
+        al. 2014, arXiv 1402.1128). By default ``D``.
 
     >>> LstmLayer(8)(torch.zeros(1, 5, 8), torch.tensor([5])).shape
     torch.Size([1, 5, 8])
     """
 
-    def __init__(self, dim: int, causal: bool = False, dropout: float = 0.0) -> None:
+    def __init__(
+        self, dim: int, causal: bool = False, dropout: float = 0.0, cells: int | None = None
+    ) -> None:
         super().__init__()
+        cells = cells or dim
         self.norm = nn.LayerNorm(dim)
-        self.forward_lstm = nn.LSTM(dim, dim if causal else dim // 2, batch_first=True)
-        self.backward_lstm = None if causal else nn.LSTM(dim, dim - dim // 2, batch_first=True)
+        if causal:
+            self.forward_lstm = _lstm(dim, cells, dim)
+            self.backward_lstm = None
+        else:
+            self.forward_lstm = _lstm(dim, cells // 2, dim // 2)
+            self.backward_lstm = _lstm(dim, cells - cells // 2, dim - dim // 2)
         self.dropout = ChannelDropout(dropout)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
@@ -59,8 +74,39 @@ class LstmLayer(nn.Module):
             y = torch.cat([y, reverse_frames(backward, lengths)], dim=-1)
         return x + self.dropout(y)
 
+    def forward_chunk(
+        self, x: Tensor, hidden: Tensor, cell: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The same for the next frames of streams with states ``(N, D)`` and ``(N, cells)``."""
+        states = (hidden.unsqueeze(0), cell.unsqueeze(0))
+        y, (hidden, cell) = self.forward_lstm(self.norm(x), states)
+        return x + y, hidden.squeeze(0), cell.squeeze(0)
 
-class LstmEncoder(nn.Module):
+
+class TimeReduction(nn.Module):
+    """Concatenates each two successive frames and maps them back to one frame's size.
+
+    Args:
+      dim: ``D``, channels.
+
+    >>> x, lengths = TimeReduction(8)(torch.zeros(2, 5, 8), torch.tensor([5, 2]))
+    >>> x.shape, lengths
+    (torch.Size([2, 3, 8]), tensor([3, 1]))
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(2 * dim, dim)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Map ``(N, T, D)`` to ``(N, ceil(T / 2), D)``; a missing last frame is zero."""
+        x = x * frame_mask(lengths, x.size(1)).unsqueeze(-1).to(x.dtype)
+        x = nn.functional.pad(x, (0, 0, 0, x.size(1) % 2))
+        x = x.view(x.size(0), x.size(1) // 2, 2 * x.size(2))
+        return self.linear(x), torch.div(lengths + 1, 2, rounding_mode="floor")
+
+
+class LstmEncoder(Encoder):
     """Layers of :class:`LstmLayer` and a last norm.
 
     Args:
@@ -68,20 +114,67 @@ class LstmEncoder(nn.Module):
       num_layers: How many layers.
       causal: Forward direction only.
       dropout: Probability that a channel of an utterance is dropped.
+      cells: Cells of each layer, projected down to ``D`` where there are more; by default ``D``.
+      time_reduction: The layers, from 1, after which two frames become one.
 
-    >>> LstmEncoder(8, 2)(torch.zeros(2, 5, 8), torch.tensor([5, 2])).shape
+    >>> LstmEncoder(8, 2)(torch.zeros(2, 5, 8), torch.tensor([5, 2]))[0].shape
     torch.Size([2, 5, 8])
     """
 
     def __init__(
-        self, dim: int, num_layers: int, causal: bool = False, dropout: float = 0.0
+        self,
+        dim: int,
+        num_layers: int,
+        causal: bool = False,
+        dropout: float = 0.0,
+        cells: int | None = None,
+        time_reduction: Sequence[int] = (),
     ) -> None:
-        super().__init__()
-        self.layers = nn.ModuleList(LstmLayer(dim, causal, dropout) for _ in range(num_layers))
+        super().__init__(dim, causal, 2 ** len(time_reduction))
+        wrong = [layer for layer in time_reduction if not 1 <= layer <= num_layers]
+        if wrong or len(set(time_reduction)) < len(time_reduction):
+            raise OptionError(
+                f"time_reduction: needs different layers from 1 to {num_layers}, "
+                f"got {list(time_reduction)}"
+            )
+        self.cells = cells or dim
+        self.layers = nn.ModuleList(
+            LstmLayer(dim, causal, dropout, self.cells) for _ in range(num_layers)
+        )
         self.norm = nn.LayerNorm(dim)
+        # empty without reductions, so that the names of parameters stay what they were
+        self.reductions = nn.ModuleDict(
+            {str(layer): TimeReduction(dim) for layer in time_reduction}
+        )
 
-    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Encode ``(N, T, D)`` frames, ``lengths`` ``(N,)`` of them real, into ``(N, T, D)``."""
-        for layer in self.layers:
+    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode ``(N, T, D)`` frames, ``lengths`` ``(N,)`` of them real, into ``(N, T', D)``."""
+        for number, layer in enumerate(self.layers, start=1):
             x = layer(x, lengths)
-        return self.norm(x)
+            if str(number) in self.reductions:
+                x, lengths = self.reductions[str(number)](x, lengths)
+        return self.norm(x), lengths
+
+    def forward_chunk(
+        self, x: Tensor, lengths: Tensor, states: list[Tensor]
+    ) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """Encode the next frames; the states are output and cells of each layer's last frame."""
+        after = []
+        for number, layer in enumerate(cast(Iterable[LstmLayer], self.layers), start=1):
+            x, *last = layer.forward_chunk(x, *states[2 * number - 2 : 2 * number])
+            after += last
+            if str(number) in self.reductions:
+                x, lengths = self.reductions[str(number)](x, lengths)
+        return self.norm(x), lengths, after
+
+    def _initial_states(self, batch_size: int, device: torch.device | str) -> list[Tensor]:
+        return [
+            torch.zeros(batch_size, size, dtype=self.dtype, device=device)
+            for _ in self.layers
+            for size in (self.output_dim, self.cells)
+        ]
+
+
+def _lstm(input_dim: int, cells: int, output_dim: int) -> nn.LSTM:
+    projection = output_dim if output_dim < cells else 0
+    return nn.LSTM(input_dim, cells, batch_first=True, proj_size=projection)

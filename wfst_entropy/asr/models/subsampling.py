@@ -44,6 +44,9 @@ class ConvSubsampling(nn.Module):
         super().__init__()
         if factor not in _STRIDES:
             raise OptionError(f"subsampling_factor: needs one of {list(_STRIDES)}, got {factor}")
+        self.factor = factor
+        self.feature_dim = feature_dim
+        self.num_states = 2
         self.strides = _STRIDES[factor]
         self.time_padding = (2, 0) if causal else (1, 1)
         first, second = self.strides
@@ -64,8 +67,49 @@ class ConvSubsampling(nn.Module):
         # (N, T, F, channels): channels last takes half the time of channels first on a CPU
         x = features.unsqueeze(-1)
         for conv, stride in zip((self.conv1, self.conv2), self.strides):
-            x = x.masked_fill(~frame_mask(lengths, x.size(1))[:, :, None, None], 0.0)
-            x = F.pad(x, (0, 0, 0, 0, *self.time_padding))
-            x = F.relu(conv(x.permute(0, 3, 1, 2))).permute(0, 2, 3, 1)
-            lengths = torch.div(lengths + stride - 1, stride, rounding_mode="floor")
+            x = _without_padding(x, lengths)
+            x = _convolve(conv, F.pad(x, (0, 0, 0, 0, *self.time_padding)))
+            lengths = _divide(lengths, stride)
         return self.linear(x.flatten(2)), lengths
+
+    def initial_states(self, batch_size: int, device: torch.device | str) -> list[Tensor]:
+        """The inputs before the first chunk of streams, for each convolution ``(N, 2, F', C')``."""
+        # the first convolution reads the features, the second half as many frequencies
+        sizes = [(self.feature_dim, 1), (-(-self.feature_dim // 2), self.conv1.out_channels)]
+        dtype = self.linear.weight.dtype
+        return [torch.zeros(batch_size, 2, *size, dtype=dtype, device=device) for size in sizes]
+
+    def forward_chunk(
+        self, features: Tensor, lengths: Tensor, states: list[Tensor]
+    ) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """Lower the frame rate of the next frames of streams, a multiple of the factor each.
+
+        Args:
+          features: ``(N, T, F)``.
+          lengths: ``(N,)``, frames per stream; a shorter row is the last of its stream.
+          states: What the frames before left.
+
+        Returns:
+          ``(N, T', D)``, the new lengths ``(N,)``, and the states afterwards.
+        """
+        x = features.unsqueeze(-1)
+        after = []
+        for conv, stride, before in zip((self.conv1, self.conv2), self.strides, states):
+            x = torch.cat([before, _without_padding(x, lengths)], dim=1)
+            after.append(x[:, x.size(1) - 2 :])
+            x = _convolve(conv, x)
+            lengths = _divide(lengths, stride)
+        return self.linear(x.flatten(2)), lengths, after
+
+
+def _without_padding(x: Tensor, lengths: Tensor) -> Tensor:
+    return x.masked_fill(~frame_mask(lengths, x.size(1))[:, :, None, None], 0.0)
+
+
+def _convolve(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    return F.relu(conv(x.permute(0, 3, 1, 2))).permute(0, 2, 3, 1)
+
+
+def _divide(lengths: Tensor, stride: int) -> Tensor:
+    """Frames after a convolution of this stride."""
+    return torch.div(lengths + stride - 1, stride, rounding_mode="floor")

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import cast
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wfst_entropy.asr.models.batch_norm import MaskedBatchNorm
 from wfst_entropy.asr.models.channel_dropout import ChannelDropout
+from wfst_entropy.asr.models.encoder import Encoder
 from wfst_entropy.asr.models.masking import frame_mask
 
 # Frames between the taps of successive layers, over and over.
@@ -42,8 +47,14 @@ class TdnnLayer(nn.Module):
         y = self.conv(F.pad((x * mask).transpose(1, 2), self.padding)).transpose(1, 2)
         return x + self.dropout(F.relu(self.norm(y, mask)))
 
+    def forward_chunk(self, x: Tensor, mask: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
+        """The same for the next frames; ``before`` ``(N, 2 dilation, D)`` are the last inputs."""
+        frames = torch.cat([before, x * mask], dim=1)
+        y = self.conv(frames.transpose(1, 2)).transpose(1, 2)
+        return x + F.relu(self.norm(y, mask)), frames[:, x.size(1) :]
 
-class TdnnEncoder(nn.Module):
+
+class TdnnEncoder(Encoder):
     """Layers of :class:`TdnnLayer` with dilations 1, 2, 4, 1, 2, 4, ... and a last norm.
 
     Args:
@@ -53,23 +64,41 @@ class TdnnEncoder(nn.Module):
       dropout: Probability that a channel of an utterance is dropped.
 
     >>> import torch
-    >>> TdnnEncoder(8, 3)(torch.zeros(2, 5, 8), torch.tensor([5, 2])).shape
+    >>> TdnnEncoder(8, 3)(torch.zeros(2, 5, 8), torch.tensor([5, 2]))[0].shape
     torch.Size([2, 5, 8])
     """
 
     def __init__(
         self, dim: int, num_layers: int, causal: bool = False, dropout: float = 0.0
     ) -> None:
-        super().__init__()
+        super().__init__(dim, causal)
         self.layers = nn.ModuleList(
             TdnnLayer(dim, _DILATIONS[i % len(_DILATIONS)], causal, dropout)
             for i in range(num_layers)
         )
         self.norm = nn.LayerNorm(dim)
 
-    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Encode ``(N, T, D)`` frames, ``lengths`` ``(N,)`` of them real, into ``(N, T, D)``."""
         mask = frame_mask(lengths, x.size(1)).unsqueeze(-1).to(x.dtype)
         for layer in self.layers:
             x = layer(x, mask)
-        return self.norm(x)
+        return self.norm(x), lengths
+
+    def forward_chunk(
+        self, x: Tensor, lengths: Tensor, states: list[Tensor]
+    ) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """Encode the next frames; the states are the last inputs of each layer."""
+        mask = frame_mask(lengths, x.size(1)).unsqueeze(-1).to(x.dtype)
+        after = []
+        for layer, before in zip(cast(Iterable[TdnnLayer], self.layers), states):
+            x, last = layer.forward_chunk(x, mask, before)
+            after.append(last)
+        return self.norm(x), lengths, after
+
+    def _initial_states(self, batch_size: int, device: torch.device | str) -> list[Tensor]:
+        sizes = [layer.padding[0] for layer in cast(Iterable[TdnnLayer], self.layers)]
+        return [
+            torch.zeros(batch_size, size, self.output_dim, dtype=self.dtype, device=device)
+            for size in sizes
+        ]

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from wfst_entropy.asr.models import CtcModel, build_model
+from wfst_entropy.asr.models import AsrModel, build_model
 from wfst_entropy.asr.training.averaging import (
     average_checkpoints,
     average_checkpoints_with_averaged_model,
@@ -78,9 +78,17 @@ def load_checkpoint(path: Path | str) -> dict[str, Any]:
     except Exception as error:
         cause = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(f"{path}: is truncated or damaged ({cause})") from error
-    if not isinstance(state, dict) or "model" not in state:
+    if not isinstance(state, dict) or not isinstance(state.get("model"), dict):
         raise CheckpointError(f"{path}: is not a checkpoint: it has no entry 'model'")
+    for part in ("model", "model_avg"):
+        if part in state:
+            state[part] = {_today(name): value for name, value in state[part].items()}
     return state
+
+
+def _today(name: str) -> str:
+    """The name of a parameter, where models of CTC alone called it otherwise."""
+    return f"ctc_{name}" if name.startswith("output.") else name
 
 
 def checkpoint_files(exp_dir: Path | str) -> list[Path]:
@@ -205,7 +213,7 @@ def load_model(
     avg: int = 1,
     use_averaged_model: bool = True,
     iteration: int = 0,
-) -> tuple[CtcModel, RunConfig]:
+) -> tuple[AsrModel, RunConfig]:
     """The trained model of a run, built from its ``config.yaml`` and averaged over its end.
 
     Args:

@@ -6,11 +6,13 @@ import dataclasses
 import math
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
+from wfst_entropy.asr.models import AsrModel
 from wfst_entropy.asr.training.checkpoint import (
     CheckpointError,
     load_checkpoint,
@@ -100,7 +102,7 @@ def loss_of_batch(
     """Run the model on a batch and compute the training loss.
 
     Args:
-      model: Maps features and lengths to log-probabilities and lengths.
+      model: With a CTC output; it may be in a DistributedDataParallel.
       batch: A batch of lhotse's ``K2SpeechRecognitionDataset``.
       tokenizer: Turns transcripts into token ids.
       options: ``entropy_loss_scale``, ``entropy_kind``.
@@ -111,8 +113,11 @@ def loss_of_batch(
       Sums over this process's utterances.
     """
     utterances = read_batch(batch, tokenizer)
+    inner = model.module if isinstance(model, DistributedDataParallel) else model
     with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
-        log_probs, lengths = model(utterances.features.to(device), utterances.num_frames.to(device))
+        features, num_frames = utterances.features.to(device), utterances.num_frames.to(device)
+        encoder_out, lengths = model(features, num_frames)
+        log_probs = cast(AsrModel, inner).ctc_log_probs(encoder_out)
     sums = compute_loss(
         log_probs, lengths, utterances, options.entropy_loss_scale, options.entropy_kind
     )

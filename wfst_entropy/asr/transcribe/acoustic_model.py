@@ -75,12 +75,12 @@ class AcousticModel:
         if not bool(features.isfinite().all()):
             raise DataError("features have NaN or infinity; is the audio damaged?")
         if not len(features):
-            return features.new_zeros(0, self._model.output.out_features)
+            return features.new_zeros(0, self._model.vocab_size)
         try:
-            log_probs, lengths = self._model(features[None], torch.tensor([len(features)]))
+            encoder_out, lengths = self._model(features[None], torch.tensor([len(features)]))
         except RuntimeError as error:
             raise FsaError(f"the model cannot read {len(features)} frames: {error}") from error
-        return log_probs[0, : int(lengths[0])]
+        return self._model.ctc_log_probs(encoder_out)[0, : int(lengths[0])]
 
     def _features(self, content: Waveform | Matrix) -> Tensor:
         if isinstance(content, Matrix):

@@ -1,0 +1,174 @@
+"""An encoder with the outputs of CTC, of a transducer, or of both."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from wfst_entropy.asr.models.encoder import Encoder
+from wfst_entropy.asr.models.subsampling import ConvSubsampling
+from wfst_entropy.asr.models.transducer_head import TransducerHead
+from wfst_entropy.asr.options import OptionError
+
+# Log filter-bank energies of speech in [-1, 1] are about -8 +- 4. A fixed shift and scale brings
+# them near zero mean and unit variance, and unlike per-utterance statistics it is causal.
+_FEATURE_MEAN = -8.0
+_FEATURE_SCALE = 4.0
+
+
+class AsrModel(nn.Module):
+    """Subsampling, an encoder, and on top of it a CTC output, a transducer, or both.
+
+    Padding never influences the frames of an utterance: in evaluation, a batch gives what its
+    utterances give one by one. A causal model also reads streams chunk by chunk, with the result
+    that it has for whole utterances:
+
+    >>> from wfst_entropy.asr.models import ModelOptions, build_model
+    >>> sizes = {"encoder_dim": 16, "num_layers": 1, "vocab_size": 5}
+    >>> model = build_model(ModelOptions(causal=True, **sizes)).eval()
+    >>> features, lengths = torch.randn(2, 40, 80), torch.tensor([40, 40])
+    >>> whole, out_lengths = model(features, lengths)
+    >>> states = model.initial_states(2, "cpu")
+    >>> first, _, states = model.forward_chunk(features[:, :24], torch.tensor([24, 24]), states)
+    >>> second, _, states = model.forward_chunk(features[:, 24:], torch.tensor([16, 16]), states)
+    >>> bool(torch.allclose(torch.cat([first, second], dim=1), whole, atol=1e-5))
+    True
+
+    Args:
+      subsampling: The front end.
+      encoder: Maps ``(N, T, D)`` and lengths to ``(N, T', D')`` and lengths.
+      vocab_size: ``C``, tokens with the blank (0).
+      ctc_output: The linear map to the vocabulary, None without CTC.
+      transducer: Predictor and joiner, None without a transducer.
+
+    Attributes:
+      subsampling_factor: Feature frames per encoder frame.
+    """
+
+    def __init__(
+        self,
+        subsampling: ConvSubsampling,
+        encoder: Encoder,
+        vocab_size: int,
+        ctc_output: nn.Linear | None = None,
+        transducer: TransducerHead | None = None,
+    ) -> None:
+        super().__init__()
+        self.subsampling = subsampling
+        self.encoder = encoder
+        self.ctc_output = ctc_output
+        self.transducer = transducer
+        self.vocab_size = vocab_size
+        self.subsampling_factor = subsampling.factor * encoder.reduction
+
+    def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """The same as :meth:`forward_encoder`."""
+        return self.forward_encoder(features, lengths)
+
+    def forward_encoder(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode whole utterances.
+
+        Args:
+          features: Log filter-bank energies ``(N, T, F)``, float32.
+          lengths: Integer tensor ``(N,)``, feature frames per utterance; later frames are not read.
+
+        Returns:
+          Encoder frames ``(N, T', D')`` and their number per utterance ``(N,)``.
+        """
+        x, lengths = self.subsampling(_scaled(features), lengths)
+        encoder_out, lengths = self.encoder(x, lengths)
+        return encoder_out, lengths
+
+    def ctc_log_probs(self, encoder_out: Tensor) -> Tensor:
+        """Log-probabilities of the tokens ``(N, T', C)``, float32, of encoder frames.
+
+        Raises:
+          OptionError: when the model has no CTC output.
+        """
+        if self.ctc_output is None:
+            raise OptionError(
+                "use_ctc: this model was trained without a CTC output; decode with its transducer, "
+                "or train with --use-ctc true"
+            )
+        logits: Tensor = self.ctc_output(encoder_out)
+        return logits.float().log_softmax(dim=-1)
+
+    def initial_states(self, batch_size: int, device: torch.device | str) -> list[Tensor]:
+        """What new streams carry; every tensor has the streams in its first dimension.
+
+        So streams are put into one batch by ``torch.cat`` of each state, and taken out by rows.
+
+        Args:
+          batch_size: How many streams.
+          device: Where to put the states.
+
+        Raises:
+          OptionError: when the model looks ahead or its left context has no limit.
+        """
+        encoder_states = self.encoder.initial_states(batch_size, device)
+        return [*self.subsampling.initial_states(batch_size, device), *encoder_states]
+
+    def forward_chunk(
+        self, features: Tensor, lengths: Tensor, states: list[Tensor]
+    ) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """Encode the next frames of streams, which need not be of the same age.
+
+        Args:
+          features: ``(N, T, F)``; ``T`` is :attr:`chunk_frames` (where no frame attends to others,
+            any multiple of :attr:`subsampling_factor`) or less in the last chunk.
+          lengths: ``(N,)``, feature frames per stream. Only the last chunk of a stream may be
+            shorter than ``T``; the states after it are of no use.
+          states: What :meth:`initial_states` or the chunk before returned; not changed.
+
+        Returns:
+          Encoder frames ``(N, T', D')``, their number per stream ``(N,)``, and the states to give
+          to the next call.
+
+        Raises:
+          OptionError: when the model looks ahead.
+        """
+        self.encoder.check_causal()
+        count = self.subsampling.num_states
+        x, lengths, after = self.subsampling.forward_chunk(
+            _scaled(features), lengths, states[:count]
+        )
+        encoder_out, lengths, encoder_after = self.encoder.forward_chunk(x, lengths, states[count:])
+        return encoder_out, lengths, [*after, *encoder_after]
+
+    def set_chunk(self, chunk_size: int, left_context_frames: int) -> None:
+        """Choose one of the chunk sizes and left contexts, in encoder frames, for evaluation.
+
+        Args:
+          chunk_size: Frames in one chunk; -1 is the whole utterance, which cannot be streamed.
+          left_context_frames: Frames before its chunk that a frame attends to, -1 for all, which
+            cannot be streamed.
+
+        Raises:
+          OptionError: when a value is out of range, or the model looks ahead.
+        """
+        self.encoder.check_causal()
+        self.encoder.set_chunk(chunk_size, left_context_frames)
+
+    @property
+    def chunk_frames(self) -> int:
+        """Feature frames in one chunk of a stream.
+
+        Raises:
+          OptionError: when the model looks ahead, or a chunk is the whole utterance.
+        """
+        self.encoder.check_causal()
+        if self.encoder.chunk_size < 0:
+            raise OptionError(
+                "chunk_size: -1 is the whole utterance, which no stream has; choose one for "
+                "streaming with --chunk-size, or set_chunk"
+            )
+        return self.encoder.chunk_size * self.subsampling_factor
+
+    @property
+    def num_parameters(self) -> int:
+        """Trainable values in the model."""
+        return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
+
+
+def _scaled(features: Tensor) -> Tensor:
+    return (features - _FEATURE_MEAN) / _FEATURE_SCALE

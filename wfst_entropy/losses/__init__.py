@@ -1,6 +1,7 @@
 """Losses over alignments: likelihood, entropy and divergence."""
 
 from wfst_entropy.losses.alignment import Alignment, AlignmentKL
+from wfst_entropy.losses.arc_scores import rnnt_arc_scores
 from wfst_entropy.losses.asg import ASGLoss, asg_alignment, asg_loss
 from wfst_entropy.losses.consistency import CRCTCLoss, cr_ctc_loss, ctc_consistency
 from wfst_entropy.losses.ctc import CTCLoss, ctc_alignment, ctc_loss
@@ -92,6 +93,7 @@ __all__ = [
     "mwer_loss",
     "rnnt_alignment",
     "rnnt_alignment_kl",
+    "rnnt_arc_scores",
     "rnnt_distillation_loss",
     "rnnt_emission_posteriors",
     "rnnt_full_sum_distillation",

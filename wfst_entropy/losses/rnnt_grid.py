@@ -16,9 +16,11 @@ from wfst_entropy.losses.alignment import (
     Alignment,
     as_lengths,
     check_choice,
+    check_number,
     entropy_of_kind,
     zero_of,
 )
+from wfst_entropy.losses.rnnt_planes import delay_offsets
 from wfst_entropy.losses.rnnt_recursion import (
     RNNT_TYPES,
     bad_node_score,
@@ -36,6 +38,8 @@ def rnnt_grid_alignment(
     kind: str = "conditional",
     *,
     rnnt_type: str = "regular",
+    delay_penalty: float = 0.0,
+    fastemit_lambda: float = 0.0,
 ) -> Alignment:
     r"""Computes likelihood and alignment entropy from the (blank, label) planes of a transducer.
 
@@ -59,6 +63,8 @@ def rnnt_grid_alignment(
         target_lengths: (N,) labels of each utterance.
         kind: see `ctc_alignment`.
         rnnt_type: ``"regular"``, ``"modified"`` or ``"constrained"``.
+        delay_penalty: see `rnnt_alignment`.
+        fastemit_lambda: see `rnnt_alignment`.
 
     Returns:
         ``nll``, ``entropy`` and ``valid``, each (N,), the first two in nats and in the dtype of the
@@ -79,14 +85,21 @@ def rnnt_grid_alignment(
     """
     check_choice("kind", kind, KINDS)
     check_choice("rnnt_type", rnnt_type, RNNT_TYPES)
+    check_number("delay_penalty", delay_penalty)
+    check_number("fastemit_lambda", fastemit_lambda)
     n, num_frames, width = checked_grid(blank_scores, label_scores)
     frames = as_lengths("logit_lengths", logit_lengths, n, num_frames, "frames of blank_scores")
     labels = as_lengths("target_lengths", target_lengths, n, width - 1, "labels of blank_scores")
     if blank_scores.dtype not in (torch.float32, torch.float64):
         blank_scores = blank_scores.float()
     label_scores = label_scores.to(blank_scores.dtype)
-    nll, entropy, valid = grid_totals(blank_scores, label_scores, frames, labels, rnnt_type)
-    return Alignment(nll, entropy_of_kind(kind, nll, entropy, frames, labels), valid)
+    if delay_penalty != 0:
+        label_scores = label_scores + delay_offsets(frames, num_frames, delay_penalty).to(
+            label_scores
+        )
+    grid = (blank_scores, label_scores, frames, labels, rnnt_type)
+    totals = grid_totals(*grid, fastemit_lambda=fastemit_lambda)
+    return alignment_of_totals(totals, grid, kind, fastemit_lambda=fastemit_lambda)
 
 
 def grid_totals(

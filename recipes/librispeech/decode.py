@@ -7,6 +7,11 @@ again; one that contradicts the run is refused.
   ./decode.py --exp-dir exp/tdnn --epoch 8 --avg 3
   ./decode.py --exp-dir exp/tdnn --epoch 8 --decoding-method 1best --tune true
   ./decode.py --exp-dir exp/tdnn --epoch 8 --decoding-method whole-lattice-rescoring
+  ./decode.py --exp-dir exp/lstm-transducer --epoch 8 --decoding-method modified_beam_search
+  ./decode.py --exp-dir exp/chunked --epoch 8 --chunk-size 16 --left-context-frames 64
+
+A model may have a CTC head, a transducer head or both; each method reads one of them. With
+--chunk-size a model that attends in chunks sees its utterances as a stream, chunk by chunk.
 
 Graphs and language models lie in the lang directory, where prepare_lm.sh puts them. With --tune
 true the dev sets are decoded first, with a grid of scales, and the best are kept in scales-*.json;
@@ -72,6 +77,9 @@ from wfst_entropy.lang.symbols import is_disambiguation
 
 console = Console()
 
+# What the model is decoded with, one of what it was trained with.
+OF_DECODING = ("chunk_size", "left_context_frames")
+
 
 def get_parser() -> argparse.ArgumentParser:
     """The command line; flags of the run have no default here."""
@@ -80,8 +88,8 @@ def get_parser() -> argparse.ArgumentParser:
     parser.epilog = usage.replace("%", "%%")
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     for options_type in (DataOptions, ModelOptions):
-        add_arguments(parser, options_type)
-        names = [field.name for field in dataclasses.fields(options_type)]
+        add_arguments(parser, options_type, skip=OF_DECODING)
+        names = {field.name for field in dataclasses.fields(options_type)}.difference(OF_DECODING)
         parser.set_defaults(**dict.fromkeys(names))  # None: not given
     return parser
 
@@ -90,7 +98,7 @@ def refuse_contradictions(args: argparse.Namespace, model: ModelOptions) -> None
     """Raise if a flag asks for another model than the one that was trained."""
     for field in dataclasses.fields(model):
         trained = getattr(model, field.name)
-        asked = getattr(args, field.name, None)
+        asked = None if field.name in OF_DECODING else getattr(args, field.name, None)
         if asked is not None and asked != trained:
             raise OptionError(
                 f"{flag_name(field.name)} {asked} contradicts the run in {args.exp_dir}, which was "
@@ -201,19 +209,24 @@ def decode_sets(
 def decode(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Decode every test set, after tuning where that is wanted, and return the summaries."""
     options = from_args(args, DecodeOptions).resolved()
+    trained = RunConfig.load(options.exp_dir).model
+    options = options.for_model(trained)
     search = from_args(args, SearchOptions)
     log_file = start_log(options)
-    refuse_contradictions(args, RunConfig.load(options.exp_dir).model)
+    refuse_contradictions(args, trained)
     model, config = load_model(
         options.exp_dir, options.epoch, options.avg, options.use_averaged_model, options.iter
     )
+    options.choose_chunks(model)
     data = data_options(args, config.data)
     tokenizer = load_tokenizer(data.lang_dir)
     refuse_other_tokens(options.exp_dir, data.lang_dir)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     module = AsrDataModule(data, model.subsampling_factor)
-    setup = SearchSetup(tokenizer, LangDir(data.lang_dir), search, search.scales())
     decoder = Decoder(model, tokenizer, device)
+    setup = SearchSetup(
+        tokenizer, LangDir(data.lang_dir), search, search.scales(), decoder.transducer
+    )
     if search.tune:
         decoder.method = make_method(options.decoding_method, setup)
         tuned = tune_scales(options, decoder, module)

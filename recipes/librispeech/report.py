@@ -40,7 +40,9 @@ from wfst_entropy.asr.report import (
     wer_table,
     word_time_table,
 )
+from wfst_entropy.asr.search.methods import METHODS
 from wfst_entropy.asr.training.checkpoint import load_model
+from wfst_entropy.asr.training.run_config import RunConfig
 from wfst_entropy.fsa.atomic_file import replacing
 from wfst_entropy.fsa.errors import FsaError
 
@@ -73,9 +75,10 @@ def show(table: Table) -> None:
     console.print(shown)
 
 
-def report(args: argparse.Namespace, summaries: list[dict[str, Any]]) -> list[Path]:
+def report(
+    asked: DecodeOptions, summaries: list[dict[str, Any]], num_alignments: int
+) -> list[Path]:
     """Write the report and return its files."""
-    asked = from_args(args, DecodeOptions)
     options, data = read_decode_config(asked, summaries[0]["suffix"])
     history = read_history(options.exp_dir)
     report_dir = options.exp_dir / "report"
@@ -97,11 +100,13 @@ def report(args: argparse.Namespace, summaries: list[dict[str, Any]]) -> list[Pa
 
     pictures = [report_dir / "training_curves.png"]
     plot_training_curves(history, pictures[0], entropy_kind=config.train.entropy_kind)
+    options.choose_chunks(model)
     decoder = Decoder(model, load_tokenizer(data.lang_dir), "cpu")
+    decoder.method = decoder.greedy_method(METHODS[options.decoding_method].reads)
     data = dataclasses.replace(data, test_parts=sets)
     test_sets = AsrDataModule(data, model.subsampling_factor).test_sets()
     for summary in summaries:
-        names = typical_utterances(options.res_dir, summary, args.num_alignments)
+        names = typical_utterances(options.res_dir, summary, num_alignments)
         pictures += draw_alignments(decoder, test_sets[summary["test_set"]], names, report_dir)
 
     kinds = ("not_loaded", "not_decoded", "not_aligned")
@@ -117,8 +122,9 @@ def main() -> None:
     args = get_parser().parse_args()
     try:
         options = from_args(args, DecodeOptions)
+        options = options.for_model(RunConfig.load(options.exp_dir).model)
         summaries = read_summaries(options)
-        files = report(args, summaries)
+        files = report(options, summaries, args.num_alignments)
         decoded = methods_decoded(options.exp_dir, summaries[0]["suffix"])
     except FsaError as error:
         sys.exit(f"report.py: error: {error}")

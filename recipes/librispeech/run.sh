@@ -6,11 +6,17 @@
 #   ./run.sh --corpus librispeech --corpus-dir DIR    a folder in LibriSpeech's layout
 #   ./run.sh --cuts my_cuts.jsonl.gz                  a lhotse cut set of your own
 #   ./run.sh --stage 10 --stop-stage 10 --entropy-loss-scale 0.1 --exp-dir exp/more-entropy
+#   ./run.sh --use-transducer 1 --prune-range 5       a streaming transducer with a CTC head
+#   ./run.sh --use-transducer 1 --use-ctc 0 --causal 0 --encoder conformer
+#   ./run.sh --causal 1 --encoder conformer --chunk-size 16,32,-1 --left-context-frames 64,128,-1
+#   ./run.sh --use-transducer 1 --exp-dir exp/student \
+#     --train-options "--teacher-exp-dir exp/teacher --seq-distill-loss-scale 0.01"
 #
 # Stages: 0 corpus, 1 manifests, 3 filter bank features, 5 tokens and lang directory (all by
 # prepare.sh), 8 language models and decoding graphs (by prepare_lm.sh), 10 training, 11 decoding with
-# every method, 12 report. A stage whose output exists is skipped (the report is written anew), an
-# interrupted training goes on where it was. Where an option's default is empty, the corpus decides.
+# every method, and as streams where the model can, 12 report. A stage whose output exists is skipped
+# (the report is written anew), an interrupted training goes on where it was. Where an option's
+# default is empty, the corpus and the kind of model decide.
 
 set -eou pipefail
 
@@ -31,7 +37,14 @@ perturb_speed=         # add the training utterances at 0.9 and 1.1 times their 
 mini_hours=3           # hours of training speech in the corpus that the project makes
 full_libri=false       # all 960 hours of LibriSpeech; false: train-clean-100
 encoder=               # tdnn, lstm or conformer
-causal=false           # the streaming form of the encoder
+causal=                # 1 or 0: the streaming form of the encoder (default: 1 for transducers)
+chunk_size=            # causal conformer: frames of a chunk in training, one or several (16,32,-1)
+left_context_frames=   # causal conformer: frames before its chunk that a frame sees, one or several
+use_ctc=1              # 1 or 0: a CTC head
+use_transducer=0       # 1 or 0: a transducer head
+prune_range=           # labels in a frame's window of the pruned transducer loss; 0: no pruning
+simple_loss_scale=     # weight of the loss that finds these windows
+ctc_loss_scale=        # weight of the CTC loss beside the transducer's
 entropy_loss_scale=    # loss = NLL - scale * entropy of the alignments; negative penalises entropy
 entropy_kind=conditional # conditional, raw, per-frame or per-label
 num_epochs=            # epochs to train
@@ -44,7 +57,9 @@ lm_text=               # further text for the language models, one sentence a li
 lm_arpa=               # a published n-gram for the decoding graph, instead of an estimated one
 rescoring_arpa=        # the same for rescoring
 lexicon=               # with --lm-arpa: a file with a word at the beginning of each line
-decoding_method="ctc-greedy-search 1best whole-lattice-rescoring" # how to decode, one or several
+decoding_method=       # how to decode, one or several (README.md)
+stream_chunk_size=16   # frames of a chunk when a model decodes streams
+stream_left_context_frames=64 # causal conformer: frames before the chunk that such a chunk sees
 max_wer=               # fail when a method's WER of a test set is higher, in per cent
 num_jobs=2             # processes at a time in the preparation
 seed=42                # of the corpus, the order of the data and the training
@@ -64,6 +79,20 @@ set_default() {
   [ -n "${!1}" ] || printf -v "$1" '%s' "$2"
 }
 
+set_bool() {
+  # $1: an option that is a yes or no. 1 and 0 become true and false.
+  case "${!1}" in
+    1 | true | yes) printf -v "$1" true ;;
+    0 | false | no) printf -v "$1" false ;;
+    *) log "--${1//_/-} must be 1 or 0 (or true or false), got '${!1}'" >&2; exit 1 ;;
+  esac
+}
+
+set_bool use_ctc
+set_bool use_transducer
+# A transducer is there to recognise speech while it is spoken.
+set_default causal "$use_transducer"
+set_bool causal
 set_default perturb_speed true
 set_default entropy_loss_scale 0.02
 if [ "$corpus" = mini ]; then
@@ -91,11 +120,34 @@ else
 fi
 # The matrices of an LSTM's time step are small: a second thread makes it slower, not faster.
 [ "$encoder" != lstm ] || export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
+if $use_transducer; then
+  set_default decoding_method \
+    "greedy_search modified_beam_search fast_beam_search fast_beam_search_nbest_LG"
+else
+  set_default decoding_method "ctc-greedy-search 1best whole-lattice-rescoring"
+fi
 # Either spelling of a method's name, and commas between several, will do.
-decoding_method="${decoding_method//_/-}"
-decoding_method="${decoding_method//,/ }"
+method_names() {
+  # $*: decoding methods. Prints the names of their folders.
+  local method names=()
+  for method in ${*//,/ }; do
+    method="${method//_/-}"
+    case "$method" in
+      greedy-search | modified-beam-search* | fast-beam-search*) method="${method//-/_}" ;;
+    esac
+    names+=("$method")
+  done
+  echo "${names[*]}"
+}
+decoding_method="$(method_names "$decoding_method")"
 set_default data_dir "$RECIPE/data/$corpus"
-set_default exp_dir "$RECIPE/exp/$corpus-$encoder"
+kind=
+if $use_transducer; then
+  kind=-transducer
+  $causal && kind="-causal$kind"
+  $use_ctc || kind+=-only
+fi
+set_default exp_dir "$RECIPE/exp/$corpus-$encoder$kind"
 lang_dir="$data_dir/lang_$token_type"
 [ "$token_type" = char ] || lang_dir="${lang_dir}_$vocab_size"
 
@@ -113,25 +165,46 @@ train_stage() {
     "make it with: $AGAIN --stage 3 --stop-stage 3" || return 1
   need "$lang_dir/tokens.txt" \
     "make it with: $AGAIN --stage 5 --stop-stage 5" || return 1
+  local options=() name
+  for name in chunk_size left_context_frames prune_range simple_loss_scale ctc_loss_scale; do
+    [ -z "${!name}" ] || options+=("--${name//_/-}" "${!name}")
+  done
   # shellcheck disable=SC2086  # several options in one string
   "$python" "$RECIPE/train.py" --exp-dir "$exp_dir" --manifest-dir "$data_dir/fbank" \
-    --lang-dir "$lang_dir" --full-libri "$full_libri" --encoder "$encoder" --causal "$causal" "${size[@]}" \
+    --lang-dir "$lang_dir" --full-libri "$full_libri" --encoder "$encoder" --causal "$causal" \
+    --use-ctc "$use_ctc" --use-transducer "$use_transducer" "${size[@]}" \
     --num-epochs "$num_epochs" --max-duration "$max_duration" --base-lr "$base_lr" \
     --entropy-loss-scale "$entropy_loss_scale" --entropy-kind "$entropy_kind" \
-    --world-size "$world_size" --seed "$seed" $train_options
+    --world-size "$world_size" --seed "$seed" "${options[@]}" $train_options
+}
+
+graph_of() {
+  # $1: a decoding method. Prints the file of the lang directory that it searches, if any.
+  case "$1" in
+    ctc-prefix-beam-search | modified_beam_search_lm_shallow_fusion) echo "$lang_dir/5gram.pt" ;;
+    fast_beam_search_nbest_LG) echo "$lang_dir/LG.pt" ;;
+    1best | nbest* | whole-lattice-rescoring) echo "$lang_dir/HLG.pt" ;;
+  esac
 }
 
 language_model_stage() {
-  if [ "$decoding_method" = ctc-greedy-search ]; then
-    log "greedy search needs none, skipping"
+  local options=() name method stages=
+  for method in $decoding_method; do
+    stages+=" $(graph_of "$method")"
+  done
+  if [ -z "${stages// /}" ]; then
+    log "none of $decoding_method needs one, skipping"
     return 0
   fi
-  local options=() name
   for name in data_dir token_type vocab_size lm_text lm_arpa rescoring_arpa lexicon python; do
     [ -z "${!name}" ] || options+=("--${name//_/-}" "${!name}")
   done
-  "$RECIPE/prepare_lm.sh" --stop-stage 2 "${options[@]}" || return 1
-  [[ "$decoding_method" != *ctc-prefix-beam-search* ]] ||
+  "$RECIPE/prepare_lm.sh" --stop-stage 1 "${options[@]}" || return 1
+  [[ "$stages" != */HLG.pt* ]] ||
+    "$RECIPE/prepare_lm.sh" --stage 2 --stop-stage 2 "${options[@]}" || return 1
+  [[ "$stages" != */LG.pt* ]] ||
+    "$RECIPE/prepare_lm.sh" --stage 3 --stop-stage 3 "${options[@]}" || return 1
+  [[ "$stages" != */5gram.pt* ]] ||
     "$RECIPE/prepare_lm.sh" --stage 4 "${options[@]}"
 }
 
@@ -146,17 +219,14 @@ decode_stage() {
 
 decode_by() {
   # $1: a decoding method. Scales are tuned on dev where it has some.
-  local method="$1" options=() graph="$lang_dir/HLG.pt"
+  local method="$1" options=() graph
+  graph="$(graph_of "$method")"
   # decode.py writes it when all test sets are done
   local result="$exp_dir/$method/config-epoch-$num_epochs-avg-$avg-use-averaged-model.yaml"
   case "$method" in
-    ctc-greedy-search) graph= ;;
-    ctc-prefix-beam-search)
-      graph="$lang_dir/5gram.pt"
-      options=(--tokens-ngram 5 --tune true)
-      ;;
-    nbest-oracle) ;;
-    *) options=(--tune true) ;;
+    *nbest[-_]oracle) ;;
+    ctc-prefix-beam-search) options=(--tokens-ngram 5 --tune true) ;;
+    *) [ -z "$graph" ] || options=(--tune true) ;;
   esac
   [ -z "$graph" ] || need "$graph" "make it with: $AGAIN --stage 8 --stop-stage 8" || return 1
   if [ "$result" -nt "$exp_dir/epoch-$num_epochs.pt" ] && [ ! "$graph" -nt "$result" ]; then

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from wfst_entropy.asr.models import AsrModel, ModelOptions
 from wfst_entropy.asr.options import OptionError, option
-from wfst_entropy.asr.search.methods import METHODS, method_name
+from wfst_entropy.asr.search.methods import METHODS, method_for, method_name
 from wfst_entropy.asr.training.checkpoint import checkpoint_files
 
 
@@ -28,10 +29,23 @@ class DecodeOptions:
     use_averaged_model: bool = option(
         True, "Average over all batches of these epochs, instead of over the ends of the epochs."
     )
-    decoding_method: str = option("ctc-greedy-search", f"The search: {', '.join(METHODS)}.")
+    decoding_method: str = option(
+        "",
+        f"The search: {', '.join(METHODS)}. Empty: the greedy search of the model's transducer, or "
+        "else of its CTC head.",
+    )
+    chunk_size: int | None = option(
+        None,
+        "Frames after subsampling in a chunk, -1 for the whole utterance, of a model that was "
+        "trained with several; none: the last of them.",
+    )
+    left_context_frames: int | None = option(
+        None, "Frames after subsampling that a chunk sees before it, -1 for all."
+    )
 
     def __post_init__(self) -> None:
-        self.decoding_method = method_name(self.decoding_method)
+        if self.decoding_method:
+            self.decoding_method = method_name(self.decoding_method)
         for name, smallest in (("epoch", 0), ("iter", 0), ("avg", 1)):
             if getattr(self, name) < smallest:
                 raise OptionError(f"{name}: needs at least {smallest}, got {getattr(self, name)}")
@@ -52,8 +66,36 @@ class DecodeOptions:
         >>> DecodeOptions(epoch=6, avg=2).suffix
         'epoch-6-avg-2-use-averaged-model'
         """
-        kind = f"iter-{self.iter}" if self.iter > 0 else f"epoch-{self.epoch}"
-        return f"{kind}-avg-{self.avg}" + ("-use-averaged-model" if self.use_averaged_model else "")
+        parts = [f"iter-{self.iter}" if self.iter > 0 else f"epoch-{self.epoch}"]
+        parts.append(f"avg-{self.avg}")
+        if self.chunk_size is not None:
+            parts.append(f"chunk-{self.chunk_size}")
+        if self.left_context_frames is not None:
+            parts.append(f"left-context-{self.left_context_frames}")
+        if self.use_averaged_model:
+            parts.append("use-averaged-model")
+        return "-".join(parts)
+
+    def for_model(self, model: ModelOptions) -> DecodeOptions:
+        """The same options, with a method for the model's heads.
+
+        Raises:
+          OptionError: the method that was asked for reads a head that the model has not.
+
+        >>> DecodeOptions().for_model(ModelOptions(use_transducer=True)).decoding_method
+        'greedy_search'
+        """
+        method = method_for(self.decoding_method, model.use_ctc, model.use_transducer)
+        return dataclasses.replace(self, decoding_method=method)
+
+    def choose_chunks(self, model: AsrModel) -> None:
+        """Let the model see chunks of the size that was asked for, if one was.
+
+        Raises:
+          OptionError: the model has no chunks, or none of this size.
+        """
+        if self.chunk_size is not None or self.left_context_frames is not None:
+            model.set_chunk(self.chunk_size, self.left_context_frames)
 
     def resolved(self) -> DecodeOptions:
         """The same options, with the number of the last epoch in place of 0."""

@@ -6,25 +6,31 @@ cause, and counted.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from wfst_entropy.asr.data.tokenizer import Tokenizer
+from wfst_entropy.asr.head_alignment import (
+    HeadAlignment,
+    ctc_head_alignments,
+    transducer_head_alignments,
+)
 from wfst_entropy.asr.models import AsrModel
 from wfst_entropy.asr.search.greedy import GreedySearch
-from wfst_entropy.asr.search.method import Hypothesis, SearchMethod, SearchSetup
+from wfst_entropy.asr.search.method import Hypothesis, Reads, SearchMethod, SearchSetup
+from wfst_entropy.asr.search.transducer_greedy import TransducerGreedy
 from wfst_entropy.asr.training.criterion import Utterances, read_batch
 from wfst_entropy.asr.word_pieces import spell_words, words_of_tokens
-from wfst_entropy.decoding.alignment import ForcedAlignment, WordSpan, forced_align, word_spans
+from wfst_entropy.decoding.alignment import ForcedAlignment, WordSpan, word_spans
 from wfst_entropy.fsa.errors import FsaError
-from wfst_entropy.losses.ctc import ctc_alignment
-from wfst_entropy.metrics.alignment_stats import AlignmentStats, alignment_stats
+from wfst_entropy.metrics.alignment_stats import AlignmentStats
 from wfst_entropy.metrics.latency import (
     WordDeviation,
     WordTime,
@@ -106,11 +112,15 @@ class TimeSpent:
 class Decoder:
     """A model with its vocabulary, ready to decode batches.
 
+    Alignments, their entropies and their times are those of the head that the method reads.
+
     Args:
-      model: with a CTC output.
+      model: with a CTC head, a transducer head or both.
       tokenizer: of the vocabulary that the model was trained with.
-      device: where to compute the model's output; searches run on the CPU.
-      method: how to search, by default `GreedySearch`.
+      device: where to compute the encoder's output; searches, and the transducer head with them,
+        run on the CPU.
+      method: how to search, by default the greedy search of the transducer head, or else of the
+        CTC head.
 
     Attributes:
       spent: time spent since this was last set anew.
@@ -126,15 +136,43 @@ class Decoder:
         self.model = model.to(device).eval()
         self.tokenizer = tokenizer
         self.device = torch.device(device)
-        self.method = method or GreedySearch(SearchSetup(tokenizer))
+        # searches ask the head for a few rows at a time, which a GPU would answer no faster
+        self.transducer = None if model.transducer is None else copy.deepcopy(model.transducer).cpu()
+        self.method = method or self.greedy_method()
         self.spent = TimeSpent()
 
+    def greedy_method(self, reads: Reads | None = None) -> SearchMethod:
+        """The greedy search of a head, by default of the transducer or else of the CTC head."""
+        if reads is None:
+            reads = "ctc_log_probs" if self.transducer is None else "encoder_out"
+        setup = SearchSetup(self.tokenizer, transducer=self.transducer)
+        return GreedySearch(setup) if reads == "ctc_log_probs" else TransducerGreedy(setup)
+
     @torch.inference_mode()
-    def log_probs(self, utterances: Utterances) -> tuple[Tensor, Tensor]:
-        """Output of the model, on the CPU: `(N, T', C)` and `(N,)`."""
+    def scores(self, utterances: Utterances) -> tuple[Tensor, Tensor]:
+        """What the method reads of the model, on the CPU: `(N, T', C or D)` and `(N,)`."""
         features = utterances.features.to(self.device)
-        encoder_out, lengths = self.model(features, utterances.num_frames.to(self.device))
-        return self.model.ctc_log_probs(encoder_out).cpu(), lengths.cpu()
+        scores, lengths = self.model.forward_encoder(
+            features, utterances.num_frames.to(self.device)
+        )
+        if self.method.reads == "ctc_log_probs":
+            scores = self.model.ctc_log_probs(scores)
+        return scores.float().cpu(), lengths.cpu()
+
+    @torch.inference_mode()
+    def alignments(
+        self, scores: Tensor, lengths: Tensor, tokens: Sequence[Sequence[int]]
+    ) -> list[HeadAlignment]:
+        """How the head that the method reads aligns texts.
+
+        Args:
+          scores: of `scores`.
+          lengths: likewise.
+          tokens: of each text.
+        """
+        if self.method.reads == "ctc_log_probs" or self.transducer is None:
+            return ctc_head_alignments(scores, lengths, tokens)
+        return transducer_head_alignments(self.transducer, scores, lengths, tokens)
 
     def decode(self, batch: dict[str, Any]) -> list[DecodedUtterance]:
         """Decode a batch of lhotse's `K2SpeechRecognitionDataset`.
@@ -168,24 +206,21 @@ class Decoder:
         self, utterances: Utterances, texts: list[list[str]], cuts: list[Any]
     ) -> list[DecodedUtterance]:
         started = time.perf_counter()
-        log_probs, lengths = self.log_probs(utterances)
+        scores, lengths = self.scores(utterances)
         modelled = time.perf_counter()
-        hypotheses = self.method.search(log_probs, lengths, texts)
+        hypotheses = self.method.search(scores, lengths, texts)
         self.spent.search += time.perf_counter() - modelled
         self.spent.model += modelled - started
         self.spent.audio += sum(cut.duration for cut in cuts)
-        sizes = torch.tensor([len(tokens) for tokens in utterances.tokens])
-        targets = torch.tensor([t for tokens in utterances.tokens for t in tokens]).long()
-        likelihood = ctc_alignment(log_probs, targets, lengths, sizes)
-        stats = alignment_stats(log_probs, lengths, sizes, likelihood.entropy)
-        alignments = forced_align(log_probs, targets, lengths, sizes)
+        alignments = self.alignments(scores, lengths, utterances.tokens)
         decoded = []
         for row, cut in enumerate(cuts):
-            alignment, problem = alignments[row], utterances.excluded.get(row, "")
+            stats, alignment, _ = alignments[row]
+            problem = utterances.excluded.get(row, "")
             if not problem and not alignment.valid:
                 problem = (
                     f"{int(lengths[row])} frames after subsampling are too few for its "
-                    f"{int(sizes[row])} tokens, or all its alignments have probability zero"
+                    f"{stats.num_labels} tokens, or all its alignments have probability zero"
                 )
             aligned, spans = ([], []) if problem else self.aligned_words(alignment, cut)
             decoded.append(
@@ -197,7 +232,7 @@ class Decoder:
                     confidences=[word.confidence for word in hypotheses[row].times],
                     lattice_entropy=hypotheses[row].entropy,
                     word_entropy=hypotheses[row].word_entropy,
-                    stats=None if problem else stats[row],
+                    stats=None if problem else stats,
                     aligned=aligned,
                     spans=spans,
                     true_times=reference_times(cut),

@@ -11,7 +11,8 @@ from wfst_entropy.asr.search.methods import METHODS
 from wfst_entropy.metrics.bootstrap import WerDifference, wer_difference
 from wfst_entropy.metrics.wer import Recognition, read_recogs
 
-BASELINE = "ctc-greedy-search"
+# Others are compared with the first of these that was used.
+_GREEDY = ("greedy_search", "ctc-greedy-search")
 _SHORT = {"hlg_scale": "hlg", "ngram_lm_scale": "lm"}
 
 
@@ -50,22 +51,23 @@ def method_tables(exp_dir: Path, suffix: str, test_sets: Sequence[str]) -> list[
       ScoringError: a recogs file cannot be read, or belongs to another test set.
     """
     decoded = methods_decoded(exp_dir, suffix)
-    if len(decoded) < 2 or BASELINE not in decoded:
+    baseline = next((name for name in _GREEDY if name in decoded), None)
+    if len(decoded) < 2 or baseline is None:
         return []
     tables = []
-    scored = {str(summary["test_set"]) for summary in decoded[BASELINE]}
+    scored = {str(summary["test_set"]) for summary in decoded[baseline]}
     for test_set in sorted(scored.intersection(test_sets)):
-        greedy = _recogs(exp_dir, BASELINE, test_set, suffix)
+        greedy = _recogs(exp_dir, baseline, test_set, suffix)
         errors, searches = [], []
         for method, summaries in decoded.items():
             for summary in (s for s in summaries if s["test_set"] == test_set):
                 change = None
-                if method != BASELINE:
+                if method != baseline:
                     results = _recogs(exp_dir, method, test_set, suffix)
                     change = wer_difference(greedy, results)
                 errors.append([method, *_errors(summary, change)])
                 searches.append([method, *_search(summary)])
-        title = f"Methods on {test_set}: change of WER relative to greedy search"
+        title = f"Methods on {test_set}: change of WER relative to {baseline}"
         columns = ["method", "WER %", "ins/del/sub", "change % (95 % interval)"]
         tables.append(Table(title, columns, errors))
         title = f"Searches on {test_set}: time by speech, entropies in nats, latency in ms"

@@ -11,7 +11,7 @@ import dataclasses
 import os
 import types
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -83,7 +83,9 @@ def section_name(options_type: type) -> str:
     return options_type.__name__.removesuffix("Options").lower()
 
 
-def add_arguments(parser: argparse.ArgumentParser, options_type: type) -> None:
+def add_arguments(
+    parser: argparse.ArgumentParser, options_type: type, skip: Collection[str] = ()
+) -> None:
     """Add one flag per field of a dataclass, in a group named after its section.
 
     Booleans take a value (``--use-bf16 true``), a ``Literal`` becomes choices, ``X | None`` also
@@ -93,6 +95,7 @@ def add_arguments(parser: argparse.ArgumentParser, options_type: type) -> None:
       parser: The parser to extend.
       options_type: A dataclass whose fields are bool, int, float, str, Path, Literal, an optional
         one of these, or a tuple of these.
+      skip: Fields that get no flag here.
 
     Raises:
       OptionError: when a field's type is none of these, or a flag exists already.
@@ -108,7 +111,7 @@ def add_arguments(parser: argparse.ArgumentParser, options_type: type) -> None:
     group = parser.add_argument_group(f"{section_name(options_type)} options")
     hints = typing.get_type_hints(options_type)
     for field in dataclasses.fields(options_type):
-        if not field.metadata.get("flag", True):
+        if not field.metadata.get("flag", True) or field.name in skip:
             continue
         keywords = _argparse_keywords(hints[field.name], f"{options_type.__name__}.{field.name}")
         if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:

@@ -48,26 +48,29 @@ class AlignmentPicture:
     Attributes:
       name: id of the utterance.
       features: `(T, F)`, log filter-bank energies.
-      log_probs: `(T', C)`, output of the model after subsampling.
+      log_probs: `(T', C)`, output of the CTC head; None for a transducer.
+      emissions: `(T', U)`, of a transducer: how probable each token of the text is to be emitted in
+        each frame, given the text; None for a CTC head.
       alignment: of the reference text.
       symbols: text of each token number.
       words: reference words with their true times, as far as they are known.
       frame_shift: seconds between feature frames.
-      subsampling_factor: feature frames per frame of `log_probs`.
+      subsampling_factor: feature frames per frame of these.
     """
 
     name: str
     features: Tensor
-    log_probs: Tensor
+    log_probs: Tensor | None
     alignment: ForcedAlignment
     symbols: Sequence[str]
     words: Sequence[WordTime]
     frame_shift: float
     subsampling_factor: int
+    emissions: Tensor | None = None
 
     @property
     def seconds_per_frame(self) -> float:
-        """Seconds between two frames of the log-probs."""
+        """Seconds between two frames of the model's output."""
         return self.frame_shift * self.subsampling_factor
 
 
@@ -133,23 +136,28 @@ def _draw_words(panels: Sequence[Axes], words: Sequence[WordTime]) -> None:
 
 def _draw_posteriors(axes: Axes, picture: AlignmentPicture, blank: int) -> None:
     """A curve per token of the text, named at its span of the best path; blank in grey."""
-    from matplotlib import colormaps
-
-    probs = picture.log_probs.float().exp().numpy()
-    step = picture.seconds_per_frame
-    times = (np.arange(len(probs)) + 0.5) * step
-    axes.fill_between(times, probs[:, blank], color=_GREY, alpha=0.18, linewidth=0)
-    axes.plot(times, probs[:, blank], color=_GREY, linewidth=0.8)
-    axes.text(1.005, 0.5, "grey: blank", transform=axes.transAxes, color=_GREY, **_SIDEWAYS)
-    tokens = list(dict.fromkeys(span.token for span in picture.alignment.spans))
-    palette = colormaps["tab20"]
-    colour = {token: palette(2 * i % 20 + (2 * i // 20) % 2) for i, token in enumerate(tokens)}
-    for token in tokens:
-        axes.plot(times, probs[:, token], color=colour[token], linewidth=1.1)
-    for span in picture.alignment.spans:
-        peak = span.start_frame + int(probs[span.start_frame : span.end_frame, span.token].argmax())
+    spans = picture.alignment.spans
+    colour = _colours([span.token for span in spans])
+    if picture.log_probs is not None:
+        probs = picture.log_probs.float().exp().numpy()
+        times = (np.arange(len(probs)) + 0.5) * picture.seconds_per_frame
+        axes.fill_between(times, probs[:, blank], color=_GREY, alpha=0.18, linewidth=0)
+        axes.plot(times, probs[:, blank], color=_GREY, linewidth=0.8)
+        axes.text(1.005, 0.5, "grey: blank", transform=axes.transAxes, color=_GREY, **_SIDEWAYS)
+        for token in dict.fromkeys(span.token for span in spans):
+            axes.plot(times, probs[:, token], color=colour[token], linewidth=1.1)
+        curves = [probs[:, span.token] for span in spans]
+        axes.set_ylabel("CTC posterior")
+    else:
+        curves = [] if picture.emissions is None else list(picture.emissions.float().numpy().T)
+        times = (np.arange(len(picture.alignment.state_entropy)) + 0.5) * picture.seconds_per_frame
+        for span, curve in zip(spans, curves, strict=True):
+            axes.plot(times, curve, color=colour[span.token], linewidth=1.1)
+        axes.set_ylabel("token emitted,\ngiven the text")
+    for span, curve in zip(spans, curves, strict=True):
+        peak = span.start_frame + int(curve[span.start_frame : span.end_frame].argmax())
         axes.text(
-            (peak + 0.5) * step,
+            (peak + 0.5) * picture.seconds_per_frame,
             1.04,
             picture.symbols[span.token].replace("\u2581", "\u2423"),  # a space that can be seen
             ha="center",
@@ -159,7 +167,16 @@ def _draw_posteriors(axes: Axes, picture: AlignmentPicture, blank: int) -> None:
         )
     axes.set_ylim(0, 1.18)
     axes.set_yticks([0, 0.5, 1])
-    axes.set_ylabel("CTC posterior")
+
+
+def _colours(tokens: Sequence[int]) -> dict[int, Any]:
+    from matplotlib import colormaps
+
+    palette = colormaps["tab20"]
+    return {
+        token: palette(2 * i % 20 + (2 * i // 20) % 2)
+        for i, token in enumerate(dict.fromkeys(tokens))
+    }
 
 
 def _draw_entropy(axes: Axes, picture: AlignmentPicture) -> None:
@@ -234,6 +251,14 @@ def _training_curve(
         _curve(axes, history, key, "training", **style)
 
 
+def _curves_of_second_head(axes: Axes, history: Sequence[dict[str, Any]], what: str) -> None:
+    """Of a CTC head beside a transducer, whose figures are those without a head's name."""
+    if any(f"valid_transducer_{what}" in row for row in history):
+        for name, part, colour in (("train", "training", _BLUE), ("valid", "validation", _ORANGE)):
+            style = {"color": colour, "linestyle": (0, (1, 1.5)), "linewidth": 1.1}
+            _curve(axes, history, f"{name}_ctc_{what}", f"{part}, CTC head", **style)
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
 
@@ -241,7 +266,7 @@ def _is_number(value: Any) -> bool:
 def plot_training_curves(
     history: Sequence[dict[str, Any]], path: Path | str, *, entropy_kind: str = "conditional"
 ) -> None:
-    """Draw loss and alignment entropy per frame over the epochs.
+    """Draw loss and alignment entropy per frame over the epochs, of each head of the model.
 
     Args:
       history: rows of `history.jsonl`, one per epoch, with the points of its `curve`; missing
@@ -256,9 +281,11 @@ def plot_training_curves(
         figure, (losses, entropies) = _figure([1.0, 1.0], (6.4, 5.2))
         _training_curve(losses, history, 1, "train_nll", color=_BLUE)
         _curve(losses, history, "valid_nll", "validation", color=_ORANGE)
+        _curves_of_second_head(losses, history, "nll")
         losses.set_ylabel("-log p(text | audio)\n(nats per frame)")
         _training_curve(entropies, history, 2, "train_entropy", color=_BLUE)
         _curve(entropies, history, "valid_entropy", "validation", color=_ORANGE)
+        _curves_of_second_head(entropies, history, "entropy")
         entropies.set_ylabel(f"{entropy_kind} alignment\nentropy (nats per frame)")
         entropies.set_xlabel("epoch")
         entropies.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from wfst_entropy.asr.data.asr_datamodule import DataOptions
 from wfst_entropy.asr.decode_options import DecodeOptions
 from wfst_entropy.asr.decode_run import Decoder, reference_times
+from wfst_entropy.asr.models import ModelOptions
 from wfst_entropy.asr.options import OptionError, flag_name, load_config
 from wfst_entropy.asr.plots import AlignmentPicture, plot_alignment
-from wfst_entropy.asr.training.criterion import read_batch
+from wfst_entropy.asr.training.criterion import Utterances, read_batch
 from wfst_entropy.asr.training.run_config import RunConfig
-from wfst_entropy.decoding.alignment import forced_align
 
 _NOT_KNOWN = "-"
 
@@ -131,34 +132,37 @@ def draw_alignments(
         rows = [row for row, name in enumerate(utterances.names) if name in wanted]
         if not rows:
             continue
-        log_probs, lengths = decoder.log_probs(utterances)
+        scores, lengths = decoder.scores(utterances)
         for row in rows:
-            name, num_frames = utterances.names[row], int(lengths[row])
-            wanted.discard(name)
-            cut = batch["supervisions"]["cut"][row]
-            tokens = torch.tensor([utterances.tokens[row]], dtype=torch.int64)
-            (alignment,) = forced_align(
-                log_probs[row : row + 1],
-                tokens,
-                lengths[row : row + 1],
-                torch.tensor([tokens.shape[1]]),
-            )
-            if row in utterances.excluded or not alignment.valid:
-                continue
-            factor = decoder.model.subsampling_factor
-            picture = AlignmentPicture(
-                name=name,
-                features=utterances.features[row, : int(utterances.num_frames[row])],
-                log_probs=log_probs[row, :num_frames],
-                alignment=alignment,
-                symbols=decoder.tokenizer.symbols,
-                words=reference_times(cut),
-                frame_shift=decoder.seconds_per_frame(cut) / factor,
-                subsampling_factor=factor,
-            )
-            files[name] = report_dir / f"alignment_{name}.png"
-            plot_alignment(picture, files[name])
+            wanted.discard(utterances.names[row])
+            picture = _picture(decoder, batch, utterances, row, scores[row, : int(lengths[row])])
+            if picture is not None:
+                files[picture.name] = report_dir / f"alignment_{picture.name}.png"
+                plot_alignment(picture, files[picture.name])
     return [files[name] for name in names if name in files]
+
+
+def _picture(
+    decoder: Decoder, batch: dict[str, Any], utterances: Utterances, row: int, scores: Tensor
+) -> AlignmentPicture | None:
+    """One utterance, drawn as the head that decodes aligns it; None where it does not."""
+    cut, tokens = batch["supervisions"]["cut"][row], utterances.tokens[row]
+    length = torch.tensor([len(scores)])
+    ((_, alignment, emissions),) = decoder.alignments(scores[None], length, [tokens])
+    if row in utterances.excluded or not alignment.valid:
+        return None
+    factor = decoder.model.subsampling_factor
+    return AlignmentPicture(
+        name=utterances.names[row],
+        features=utterances.features[row, : int(utterances.num_frames[row])],
+        log_probs=scores if emissions is None else None,
+        emissions=emissions,
+        alignment=alignment,
+        symbols=decoder.tokenizer.symbols,
+        words=reference_times(cut),
+        frame_shift=decoder.seconds_per_frame(cut) / factor,
+        subsampling_factor=factor,
+    )
 
 
 @dataclasses.dataclass
@@ -256,14 +260,12 @@ def training_table(config: RunConfig, history: Sequence[dict[str, Any]], paramet
     model, train = config.model, config.train
     seconds = sum(row.get("seconds", 0.0) for row in history)
     rows = [
-        [
-            "model",
-            f"{model.encoder}{', causal' if model.causal else ''}, {parameters:,} parameters",
-        ],
+        ["model", _model_name(model, parameters)],
         ["epochs", f"{len(history)}, {seconds / 60:.1f} minutes, {last.get('step', 0)} batches"],
         ["entropy regulariser", f"scale {train.entropy_loss_scale:g}, {train.entropy_kind}"],
         ["training NLL per frame", format_number(last.get("train_nll"))],
         ["validation NLL per frame", format_number(last.get("valid_nll"))],
+        *_term_rows(last),
         [
             "lowest validation NLL",
             f"{format_number(best.get('valid_nll'))}, epoch {best.get('epoch', '-')}",
@@ -276,6 +278,26 @@ def training_table(config: RunConfig, history: Sequence[dict[str, Any]], paramet
         ["seed", str(train.seed)],
     ]
     return Table("Training", ["", ""], rows)
+
+
+def _model_name(model: ModelOptions, parameters: int) -> str:
+    heads = [name for name in ("ctc", "transducer") if getattr(model, f"use_{name}")]
+    what = [model.encoder, *(["causal"] if model.causal else [])]
+    if model.use_transducer:
+        what.append(" and ".join(heads).replace("ctc", "CTC"))
+    return ", ".join([*what, f"{parameters:,} parameters"])
+
+
+def _term_rows(last: dict[str, Any]) -> list[list[str]]:
+    """Each term of the loss on the validation set, where there are more than NLL and entropy."""
+    names = [name.removeprefix("train_") for name in last if name.startswith("train_")]
+    names = [name for name in names if name not in ("loss", "nll", "entropy")]
+    if not any(name.startswith("transducer") for name in names):
+        return []
+    return [
+        [f"{name.replace('_', ' ')} per frame", f"{format_number(last.get(f'valid_{name}'))}"]
+        for name in names
+    ]
 
 
 def changed_flags(*options: Any) -> str:

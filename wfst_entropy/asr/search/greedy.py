@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar
 
 from torch import Tensor
 
 from wfst_entropy.asr.data.tokenizer import Tokenizer
-from wfst_entropy.asr.search.method import Hypothesis, Scales, SearchSetup, WordFrames
+from wfst_entropy.asr.search.method import Hypothesis, Reads, Scales, SearchSetup, WordFrames
 from wfst_entropy.asr.word_pieces import spell_words, words_of_tokens
 from wfst_entropy.decoding.ctc_greedy_search import ctc_greedy_search
 
@@ -21,6 +22,7 @@ class GreedySearch:
     """
 
     name: ClassVar[str] = "ctc-greedy-search"
+    reads: ClassVar[Reads] = "ctc_log_probs"
     default_scales: ClassVar[Scales] = {}
     grid: ClassVar[Sequence[Scales]] = ()
 
@@ -46,7 +48,10 @@ class GreedySearch:
 
 
 def hypothesis_of_tokens(
-    tokens: Sequence[int], frames: Sequence[int], tokenizer: Tokenizer
+    tokens: Sequence[int],
+    frames: Sequence[int],
+    tokenizer: Tokenizer,
+    log_probs: Sequence[float] | None = None,
 ) -> Hypothesis:
     """The words that tokens spell.
 
@@ -54,6 +59,8 @@ def hypothesis_of_tokens(
       tokens: in order of time.
       frames: the first frame of each.
       tokenizer: of the vocabulary.
+      log_probs: of each where it was emitted, nats; a word is as probable as all of its tokens
+        together. None where the search does not tell.
     """
     pieces = [tokenizer.symbols[token] for token in tokens]
     numbers = words_of_tokens(pieces)
@@ -62,6 +69,12 @@ def hypothesis_of_tokens(
     for word, frame in zip(numbers, frames, strict=True):
         first.setdefault(word, frame)
         last[word] = frame
+    totals: dict[int | None, float] = {}
+    for word, log_prob in zip(numbers, log_probs or (), strict=log_probs is not None):
+        totals[word] = totals.get(word, 0.0) + log_prob
+    confidences = {word: min(1.0, math.exp(total)) for word, total in totals.items()}
     names = spell_words(pieces, numbers)
-    times = [WordFrames(word, first[i], last[i]) for i, word in enumerate(names)]
+    times = [
+        WordFrames(word, first[i], last[i], confidences.get(i)) for i, word in enumerate(names)
+    ]
     return Hypothesis(tokenizer.decode(tokens).split(), times)

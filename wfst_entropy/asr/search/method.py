@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, NamedTuple, Protocol
+from typing import ClassVar, Literal, NamedTuple, Protocol
 
 from torch import Tensor
 
 from wfst_entropy.asr.data.tokenizer import Tokenizer
 from wfst_entropy.asr.options import OptionError
 from wfst_entropy.asr.search.search_options import SearchOptions
+from wfst_entropy.decoding.transducer import Transducer
 from wfst_entropy.lang import LangDir
+
+# What a method reads of a model: the CTC head's log-probabilities, or the encoder's output, which
+# the transducer head joins with its predictor.
+Reads = Literal["ctc_log_probs", "encoder_out"]
 
 # Names and values of the factors of scores that a search adds to the model's: `hlg_scale` of the
 # graph, `ngram_lm_scale` of the language model that rescores or of a prefix search's n-gram.
@@ -71,12 +76,14 @@ class SearchSetup:
       lang_dir: its lang directory, or None where the method needs no graph.
       options: beams, graphs, files.
       scales: to search with; a method takes its `default_scales` for those that are not there.
+      transducer: the model's transducer head, or None where it has none.
     """
 
     tokenizer: Tokenizer
     lang_dir: LangDir | None = None
     options: SearchOptions = dataclasses.field(default_factory=SearchOptions)
     scales: Scales = dataclasses.field(default_factory=dict)
+    transducer: Transducer | None = None
 
     def scales_of(self, defaults: Scales) -> dict[str, float]:
         """The scales of a method that has those of `defaults`."""
@@ -93,21 +100,34 @@ class SearchSetup:
             raise OptionError("lang_dir: this decoding method needs the lang directory of a graph")
         return self.lang_dir
 
+    @property
+    def head(self) -> Transducer:
+        """The transducer head.
+
+        Raises:
+          OptionError: the model has none.
+        """
+        if self.transducer is None:
+            raise OptionError("decoding_method: needs a model that has a transducer head")
+        return self.transducer
+
 
 class SearchMethod(Protocol):
-    """A way to find words in the output of a CTC model.
+    """A way to find words in the output of a model.
 
     Args:
       setup: what it may use.
 
     Attributes:
       name: as `--decoding-method` has it.
+      reads: which output of the model it searches.
       default_scales: the scales that the method has, with their values where nothing else is said.
       grid: the scales to try when they are tuned; none where there is nothing to tune.
       scales: those it searches with.
     """
 
     name: ClassVar[str]
+    reads: ClassVar[Reads]
     default_scales: ClassVar[Scales]
     grid: ClassVar[Sequence[Scales]]
     scales: Scales
@@ -115,12 +135,13 @@ class SearchMethod(Protocol):
     def __init__(self, setup: SearchSetup) -> None: ...
 
     def search(
-        self, log_probs: Tensor, lengths: Tensor, refs: Sequence[Sequence[str]]
+        self, scores: Tensor, lengths: Tensor, refs: Sequence[Sequence[str]], /
     ) -> list[Hypothesis]:
         """Find the words of a batch.
 
         Args:
-          log_probs: `(N, T, C)` float32 on the CPU, log-probabilities in nats.
+          scores: what it `reads`, float32 on the CPU: `(N, T, C)` log-probabilities in nats, or
+            the `(N, T, D)` output of the encoder.
           lengths: `(N,)` int64, frames of each utterance.
           refs: true words of each utterance, for oracles only.
 
@@ -130,12 +151,12 @@ class SearchMethod(Protocol):
         ...
 
     def search_grid(
-        self, log_probs: Tensor, lengths: Tensor, grid: Sequence[Scales]
+        self, scores: Tensor, lengths: Tensor, grid: Sequence[Scales], /
     ) -> list[list[list[str]]]:
         """The words that each of several scales finds, from one search where that is possible.
 
         Args:
-          log_probs: as in `search`.
+          scores: as in `search`.
           lengths: as in `search`.
           grid: the scales.
 

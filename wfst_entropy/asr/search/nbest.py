@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from wfst_entropy.asr.search.lattice_source import LatticeSource
-from wfst_entropy.asr.search.method import Hypothesis, Scales, SearchSetup
+from wfst_entropy.asr.search.method import Hypothesis, Reads, Scales, SearchSetup
 from wfst_entropy.asr.search.one_best import HLG_GRID
 from wfst_entropy.fsa import Fsa
 from wfst_entropy.metrics.wer import Recognition, error_stats
@@ -26,6 +26,7 @@ class NbestSearch:
     """
 
     name: ClassVar[str] = "nbest"
+    reads: ClassVar[Reads] = "ctc_log_probs"
     default_scales: ClassVar[Scales] = {"hlg_scale": 0.5}
     grid: ClassVar[Sequence[Scales]] = HLG_GRID
 
@@ -65,6 +66,7 @@ class NbestOracle:
     """
 
     name: ClassVar[str] = "nbest-oracle"
+    reads: ClassVar[Reads] = "ctc_log_probs"
     default_scales: ClassVar[Scales] = {"hlg_scale": 0.5}
     grid: ClassVar[Sequence[Scales]] = ()
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from wfst_entropy.asr.search.lattice_source import LatticeSource
-from wfst_entropy.asr.search.method import Hypothesis, Scales, SearchSetup
+from wfst_entropy.asr.search.method import Hypothesis, Reads, Scales, SearchSetup
 from wfst_entropy.decoding import one_best_decoding
 
 # Scales to try for a graph, from a tenth to twice its scores.
@@ -25,6 +25,7 @@ class OneBest:
     """
 
     name: ClassVar[str] = "1best"
+    reads: ClassVar[Reads] = "ctc_log_probs"
     default_scales: ClassVar[Scales] = {"hlg_scale": 0.5}
     grid: ClassVar[Sequence[Scales]] = HLG_GRID
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from wfst_entropy.asr.search.greedy import hypothesis_of_tokens
 from wfst_entropy.asr.search.lattice_source import load_graph
-from wfst_entropy.asr.search.method import Hypothesis, Scales, SearchSetup
+from wfst_entropy.asr.search.method import Hypothesis, Reads, Scales, SearchSetup
 from wfst_entropy.decoding import ctc_prefix_beam_search
 from wfst_entropy.decoding.ctc_prefix_beam_search import PrefixSearchResult
 from wfst_entropy.lang import context_graph_from_file
@@ -23,6 +23,7 @@ class PrefixBeamSearch:
     """
 
     name: ClassVar[str] = "ctc-prefix-beam-search"
+    reads: ClassVar[Reads] = "ctc_log_probs"
     default_scales: ClassVar[Scales] = {"ngram_lm_scale": 0.5}
     grid: ClassVar[Sequence[Scales]] = tuple(
         {"ngram_lm_scale": scale} for scale in (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.2)
@@ -59,7 +60,7 @@ class PrefixBeamSearch:
         return ctc_prefix_beam_search(
             log_probs,
             lengths,
-            beam_size=self.options.beam_size,
+            beam_size=self.options.beam_size or 10,
             search_beam=self.options.search_beam,
             lm=self.lm,
             ngram_lm_scale=ngram_lm_scale,

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from wfst_entropy.algorithms import arc_sort
 from wfst_entropy.asr.search.lattice_source import LatticeSource, load_graph
-from wfst_entropy.asr.search.method import Hypothesis, Scales, SearchSetup
+from wfst_entropy.asr.search.method import Hypothesis, Reads, Scales, SearchSetup
 from wfst_entropy.decoding import (
     one_best_decoding,
     rescore_with_n_best_list,
@@ -41,6 +41,7 @@ class NbestRescoring:
     """
 
     name: ClassVar[str] = "nbest-rescoring"
+    reads: ClassVar[Reads] = "ctc_log_probs"
     default_scales: ClassVar[Scales] = _DEFAULTS
     grid: ClassVar[Sequence[Scales]] = tuple({"ngram_lm_scale": scale} for scale in _LM_SCALES)
 
@@ -83,6 +84,7 @@ class WholeLatticeRescoring:
     """
 
     name: ClassVar[str] = "whole-lattice-rescoring"
+    reads: ClassVar[Reads] = "ctc_log_probs"
     default_scales: ClassVar[Scales] = _DEFAULTS
     grid: ClassVar[Sequence[Scales]] = tuple({"ngram_lm_scale": scale} for scale in _LM_SCALES)
 

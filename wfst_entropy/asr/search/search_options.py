@@ -33,21 +33,36 @@ class SearchOptions:
     rescoring_order: int = option(4, "Rescore with G_(this)_gram.pt.")
     num_paths: int = option(100, "Paths of an n-best list, before those of equal words are merged.")
     nbest_scale: float = option(0.5, "Scale of scores when paths are drawn; smaller: more variety.")
-    beam_size: int = option(10, "Prefixes that a prefix beam search keeps.")
+    beam_size: int | None = option(
+        None,
+        "Hypotheses that a beam search keeps; none: 10 for ctc-prefix-beam-search, 4 for "
+        "modified_beam_search.",
+    )
+    max_sym_per_frame: int = option(1, "Most labels of one frame (greedy_search).")
+    beam: float = option(
+        20.0, "fast_beam_search: states worse than the best of a stream by more go; nats."
+    )
+    max_contexts: int = option(8, "fast_beam_search: label contexts kept in a frame.")
+    max_states: int = option(64, "fast_beam_search: states kept in a frame.")
     tokens_ngram: int = option(
-        0, "ctc-prefix-beam-search: the order of the token n-gram, (this)gram.pt; 0 for none."
+        0,
+        "The order of the token n-gram, (this)gram.pt; 0 for none (ctc-prefix-beam-search), or 5 "
+        "(modified_beam_search_lm_shallow_fusion).",
     )
     context_file: Path | None = option(
-        None, "Phrases to favour (ctc-prefix-beam-search), one a line."
+        None,
+        "Phrases to favour (ctc-prefix-beam-search, modified_beam_search), one a line.",
     )
     context_score: float = option(2.0, "Bonus of each token of such a phrase; nats.")
     tune: bool = option(False, "Decode dev with a grid of scales, and keep the best for the tests.")
 
     def __post_init__(self) -> None:
         positive = ("search_beam", "output_beam", "max_active_states", "nbest_scale", "beam_size")
-        for name in (*positive, "num_paths", "rescoring_order"):
-            if not getattr(self, name) > 0:
-                raise OptionError(f"{name}: needs more than 0, got {getattr(self, name)}")
+        positive += ("num_paths", "rescoring_order", "max_sym_per_frame", "beam")
+        for name in (*positive, "max_contexts", "max_states"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise OptionError(f"{name}: needs more than 0, got {value}")
         for name in ("hlg_scale", "ngram_lm_scale", "min_active_states", "tokens_ngram"):
             value = getattr(self, name)
             if value is not None and not value >= 0:

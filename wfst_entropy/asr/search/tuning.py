@@ -89,10 +89,10 @@ def tune(
     for part, batches in parts.items():
         for batch in batches:
             utterances = read_batch(batch, decoder.tokenizer)
-            log_probs, lengths = decoder.log_probs(utterances)
+            scores, lengths = decoder.scores(utterances)
             refs = [text.split() for text in batch["supervisions"]["text"]]
             for found, words in zip(
-                results, method.search_grid(log_probs, lengths, grid), strict=True
+                results, method.search_grid(scores, lengths, grid), strict=True
             ):
                 found[part] += map(Recognition, utterances.names, refs, words)
             on_batch(len(refs))

@@ -1,0 +1,112 @@
+"""Searches of a transducer as decoding methods: words, times, confidences, scales, refusals."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from wfst_entropy.asr.data.tokenizer import CharTokenizer
+from wfst_entropy.asr.options import OptionError
+from wfst_entropy.asr.search.method import SearchSetup
+from wfst_entropy.asr.search.methods import METHODS, make_method, method_for, usable_methods
+from wfst_entropy.asr.search.search_options import SearchOptions
+from wfst_entropy.fsa import Fsa, save_fsa
+from wfst_entropy.lang import LangDir
+
+TOKENS = ["<blk>", "▁", "A", "B", "C"]
+
+
+class Copying:
+    """Frames are log-probabilities; the labels so far do not matter."""
+
+    context_size = 1
+
+    def project_encoder(self, encoder_out):
+        return encoder_out
+
+    def start(self, n):
+        return torch.zeros(n, len(TOKENS)), []
+
+    def step(self, tokens, state):
+        return torch.zeros(len(tokens), len(TOKENS)), state
+
+    def join(self, am, lm):
+        return am + lm
+
+    def contexts(self, tokens):
+        return torch.zeros(len(tokens), len(TOKENS))
+
+
+def frames(*rows):
+    probs = torch.full((1, len(rows), len(TOKENS)), 1e-4)
+    for t, row in enumerate(rows):
+        for token, prob in row.items():
+            probs[0, t, TOKENS.index(token)] = prob
+    return probs.log().log_softmax(-1), torch.tensor([len(rows)])
+
+
+# "AB AC" or so: the first B is a little likelier than C, the second C likelier than B.
+UNSURE = frames(
+    *({"▁": 1}, {"A": 1}, {"B": 0.55, "C": 0.45}, {"<blk>": 1}, {"▁": 1}, {"A": 1}),
+    *({"B": 0.3, "C": 0.7}, {"<blk>": 1}),
+)
+
+
+@pytest.fixture(scope="module")
+def lang_dir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("lang")
+    # after A the n-gram likes C best
+    bigram = "0 0 1 -1\n0 0 2 -1\n0 0 3 -3\n0 0 4 -1\n0 1 -1 0\n1"
+    save_fsa(Fsa.from_str(bigram, acceptor=True), folder / "2gram.pt")
+    return LangDir(folder)
+
+
+def setup(lang_dir=None, scales=None, **options):
+    tokenizer = CharTokenizer(TOKENS)
+    return SearchSetup(tokenizer, lang_dir, SearchOptions(**options), scales or {}, Copying())
+
+
+@pytest.mark.parametrize("name", ["greedy_search", "modified_beam_search"])
+def test_words_with_frames_and_confidences(name):
+    method = make_method(name, setup())
+    (found,) = method.search(*UNSURE, [[]])
+    assert found.words == ["AB", "AC"] and found.problem == ""
+    assert [(w.word, w.start, w.end) for w in found.times] == [("AB", 1, 2), ("AC", 5, 6)]
+    assert [w.confidence for w in found.times] == pytest.approx([0.55, 0.7], abs=0.01)
+    assert method.search_grid(*UNSURE, [{}]) == [[["AB", "AC"]]]
+
+
+def test_a_beam_is_unsure_where_the_frames_are():
+    (found,) = make_method("modified_beam_search", setup(beam_size=8)).search(*UNSURE, [[]])
+    entropy = sum(-p * math.log(p) for q in (0.55, 0.7) for p in (q, 1 - q))
+    assert found.word_entropy == pytest.approx(entropy, abs=0.05)
+
+
+def test_phrases_and_an_ngram_change_what_is_found(lang_dir, tmp_path):
+    phrases = tmp_path / "phrases.txt"
+    phrases.write_text("AB\n")
+    favoured = make_method("modified_beam_search", setup(context_file=phrases, context_score=3.0))
+    assert favoured.search(*UNSURE, [[]])[0].words == ["AB", "AB"]
+    name = "modified_beam_search_lm_shallow_fusion"
+    fused = make_method(name, setup(lang_dir, tokens_ngram=2))
+    small, large = fused.search_grid(*UNSURE, [{"ngram_lm_scale": 0.0}, {"ngram_lm_scale": 1.0}])
+    assert small == [["AB", "AC"]] and large == [["AC", "AC"]]
+    scaled = make_method(name, setup(lang_dir, {"ngram_lm_scale": 1.0}, tokens_ngram=2))
+    assert scaled.search(*UNSURE, [[]])[0].words == large[0]
+    with pytest.raises(OptionError, match=r"5gram\.pt: no such file.*--stage 4"):
+        make_method(name, setup(lang_dir))
+
+
+def test_a_method_needs_its_head():
+    both = usable_methods(use_ctc=True, use_transducer=True)
+    assert set(both) == set(METHODS) and both[0] == method_for("", True, True) == "greedy_search"
+    assert method_for("", True, False) == "ctc-greedy-search"
+    assert method_for("modified-beam-search", False, True) == "modified_beam_search"
+    with pytest.raises(OptionError, match="greedy_search needs a transducer head.*ctc-greedy-sea"):
+        method_for("greedy_search", True, False)
+    with pytest.raises(OptionError, match="1best needs a CTC head.*with greedy_search, modified"):
+        method_for("1best", False, True)
+    with pytest.raises(OptionError, match="needs a model that has a transducer head"):
+        make_method("greedy_search", SearchSetup(CharTokenizer(TOKENS)))

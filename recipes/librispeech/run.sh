@@ -103,12 +103,7 @@ if [ "$corpus" = mini ]; then
   set_default base_lr 0.003
   set_default avg 1
   set_default lm_text "$RECIPE/mini_corpus/clauses.txt"
-  case "$encoder" in
-    tdnn) size=(--encoder-dim 384 --num-layers 8) ;;
-    lstm) size=(--encoder-dim 320 --num-layers 4) ;;
-    *) size=(--encoder-dim 144 --num-layers 6) ;;
-  esac
-  size+=(--warm-up 100 --average-period 10 --spec-aug-time-warp-factor 0
+  size=(--model-size mini --warm-up 100 --average-period 10 --spec-aug-time-warp-factor 0
     --spec-aug-num-frame-masks 2 --spec-aug-frames-mask-size 25)
 else
   set_default encoder conformer

@@ -82,7 +82,7 @@ def test_tables():
 
 
 def test_summaries_of_the_last_decoding(tmp_path):
-    options = DecodeOptions(exp_dir=tmp_path)
+    options = DecodeOptions(exp_dir=tmp_path, decoding_method="ctc-greedy-search")
     with pytest.raises(OptionError, match=r"decode first: decode\.py --exp-dir"):
         read_summaries(options)
     write_summary(options, summary("test-other"))
@@ -94,7 +94,7 @@ def test_summaries_of_the_last_decoding(tmp_path):
 
 
 def test_decode_config_follows_a_moved_run(tmp_path):
-    options = DecodeOptions(exp_dir=tmp_path)
+    options = DecodeOptions(exp_dir=tmp_path, decoding_method="ctc-greedy-search")
     options.res_dir.mkdir()
     decoded = DecodeOptions(exp_dir=Path("elsewhere"), epoch=2)
     save_config(options.res_dir / f"config-{SUFFIX}.yaml", decoded, DataOptions(max_duration=9.0))
@@ -125,7 +125,7 @@ def test_report_text(tmp_path):
     )
     history = read_history(tmp_path)
     tables = [wer_table([summary("test-clean")]), training_table(config, history, 12345)]
-    options = DecodeOptions(exp_dir=tmp_path, epoch=2)
+    options = DecodeOptions(exp_dir=tmp_path, epoch=2, decoding_method="ctc-greedy-search")
     text = render_report(config, options, tables, {"bad": "NaN"}, [tmp_path / "a.png"])
     for words in (
         "| test-clean | 21.58 | 10 | 20 | 93 | 570 | 60 | 1 |",
@@ -134,7 +134,7 @@ def test_report_text(tmp_path):
         "- `bad`: NaN",
         "![a](a.png)",
         "train.py --encoder lstm --seed 7 --entropy-loss-scale 0.1\n",
-        "--epoch 2\n",
+        "--epoch 2 --decoding-method ctc-greedy-search\n",
         "Seed 7. not recorded.",
     ):
         assert words in text

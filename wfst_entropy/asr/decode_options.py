@@ -36,11 +36,11 @@ class DecodeOptions:
     )
     chunk_size: int | None = option(
         None,
-        "Frames after subsampling in a chunk, -1 for the whole utterance, of a model that was "
-        "trained with several; none: the last of them.",
+        "Decode as a stream is: encoder frames in one chunk, -1 for the whole utterance; none: as "
+        "the model has it.",
     )
     left_context_frames: int | None = option(
-        None, "Frames after subsampling that a chunk sees before it, -1 for all."
+        None, "Encoder frames before its chunk that a frame attends to, -1 for all."
     )
 
     def __post_init__(self) -> None:
@@ -56,7 +56,13 @@ class DecodeOptions:
 
     @property
     def res_dir(self) -> Path:
-        """Where results go: `{exp_dir}/{decoding_method}`."""
+        """Where results go: `{exp_dir}/{decoding_method}`.
+
+        Raises:
+          OptionError: there is no method yet; see `for_model`.
+        """
+        if not self.decoding_method:
+            raise OptionError(f"decoding_method: needs one of {', '.join(METHODS)}")
         return self.exp_dir / self.decoding_method
 
     @property
@@ -89,13 +95,16 @@ class DecodeOptions:
         return dataclasses.replace(self, decoding_method=method)
 
     def choose_chunks(self, model: AsrModel) -> None:
-        """Let the model see chunks of the size that was asked for, if one was.
+        """Let a causal model see chunks of the size that was asked for, if one was.
 
         Raises:
-          OptionError: the model has no chunks, or none of this size.
+          OptionError: the model looks ahead, or the size is out of range.
         """
-        if self.chunk_size is not None or self.left_context_frames is not None:
-            model.set_chunk(self.chunk_size, self.left_context_frames)
+        given = (self.chunk_size, self.left_context_frames)
+        if given != (None, None):
+            own = (model.encoder.chunk_size, model.encoder.left_context_frames)
+            chunk_size, left = (b if a is None else a for a, b in zip(given, own, strict=True))
+            model.set_chunk(chunk_size, left)
 
     def resolved(self) -> DecodeOptions:
         """The same options, with the number of the last epoch in place of 0."""

@@ -137,7 +137,9 @@ class Decoder:
         self.tokenizer = tokenizer
         self.device = torch.device(device)
         # searches ask the head for a few rows at a time, which a GPU would answer no faster
-        self.transducer = None if model.transducer is None else copy.deepcopy(model.transducer).cpu()
+        self.transducer = (
+            None if model.transducer is None else copy.deepcopy(model.transducer).cpu()
+        )
         self.method = method or self.greedy_method()
         self.spent = TimeSpent()
 

@@ -282,7 +282,7 @@ def training_table(config: RunConfig, history: Sequence[dict[str, Any]], paramet
 
 def _model_name(model: ModelOptions, parameters: int) -> str:
     heads = [name for name in ("ctc", "transducer") if getattr(model, f"use_{name}")]
-    what = [model.encoder, *(["causal"] if model.causal else [])]
+    what = [str(model.encoder), *(["causal"] if model.causal else [])]
     if model.use_transducer:
         what.append(" and ".join(heads).replace("ctc", "CTC"))
     return ", ".join([*what, f"{parameters:,} parameters"])

@@ -104,9 +104,9 @@ def test_a_method_needs_its_head():
     assert set(both) == set(METHODS) and both[0] == method_for("", True, True) == "greedy_search"
     assert method_for("", True, False) == "ctc-greedy-search"
     assert method_for("modified-beam-search", False, True) == "modified_beam_search"
-    with pytest.raises(OptionError, match="greedy_search needs a transducer head.*ctc-greedy-sea"):
+    with pytest.raises(OptionError, match=r"greedy_search needs a transducer head.*ctc-greedy-sea"):
         method_for("greedy_search", True, False)
-    with pytest.raises(OptionError, match="1best needs a CTC head.*with greedy_search, modified"):
+    with pytest.raises(OptionError, match=r"1best needs a CTC head.*with greedy_search, modified"):
         method_for("1best", False, True)
     with pytest.raises(OptionError, match="needs a model that has a transducer head"):
         make_method("greedy_search", SearchSetup(CharTokenizer(TOKENS)))

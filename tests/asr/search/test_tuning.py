@@ -94,7 +94,7 @@ def test_every_scale_decodes_every_utterance_once():
     decoder = SimpleNamespace(
         method=Method(),
         tokenizer=tokenizer,
-        log_probs=lambda utterances: (utterances.features, utterances.num_frames),
+        scores=lambda utterances: (utterances.features, utterances.num_frames),
     )
     counted: list[int] = []
     found = tune(decoder, {"dev": [batch], "dev2": [batch, batch]}, counted.append)  # type: ignore[arg-type]

@@ -57,9 +57,11 @@ class SearchOptions:
     tune: bool = option(False, "Decode dev with a grid of scales, and keep the best for the tests.")
 
     def __post_init__(self) -> None:
-        positive = ("search_beam", "output_beam", "max_active_states", "nbest_scale", "beam_size")
-        positive += ("num_paths", "rescoring_order", "max_sym_per_frame", "beam")
-        for name in (*positive, "max_contexts", "max_states"):
+        for name in (
+            *("search_beam", "output_beam", "max_active_states", "nbest_scale", "beam_size"),
+            *("num_paths", "rescoring_order", "max_sym_per_frame", "beam"),
+            *("max_contexts", "max_states"),
+        ):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise OptionError(f"{name}: needs more than 0, got {value}")

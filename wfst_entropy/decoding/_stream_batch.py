@@ -43,12 +43,12 @@ class StreamBatch(NamedTuple):
     Attributes:
       rows: the place of each in the call.
       lengths: its frames.
-      am: `(n, T, J)` projected encoder output.
+      am: for each frame `(n, J)`, projected encoder output.
     """
 
     rows: list[int]
     lengths: list[int]
-    am: Tensor
+    am: tuple[Tensor, ...]
 
     def num_active(self, frame: int) -> int:
         """How many streams have this frame; they are the first ones."""
@@ -100,7 +100,8 @@ def stream_batch(
     longest = encoder_out[:, : sizes[rows[0]]]
     if rows != list(range(len(sizes))):
         longest = longest.index_select(0, torch.tensor(rows, device=longest.device))
-    return StreamBatch(rows, [sizes[row] for row in rows], transducer.project_encoder(longest))
+    am = transducer.project_encoder(longest).unbind(1)
+    return StreamBatch(rows, [sizes[row] for row in rows], am)
 
 
 def _check(

@@ -135,65 +135,68 @@ class _Run:
         self.lm = torch.cat([state.lm for state in own])
         columns = zip(*(state.predictor_state for state in own), strict=True)
         self.predictor_state = [torch.cat(column) for column in columns]
-        # Of each question: frame, rows asked (None: the first ones), best log-probs, symbols.
-        self.asked: list[tuple[int, Tensor | None, Tensor, Tensor]] = []
+        self.found: list[list[tuple[int, int, float]]] = [[] for _ in own]  # of each stream
+        self.totals = [state.score for state in own]
 
     def read(self) -> list[GreedyState]:
-        for frame in range(self.batch.lengths[0]):
-            active = self.batch.num_active(frame)
-            rows: Tensor | None = None
+        for frame, am in enumerate(self.batch.am):
+            rows = list(range(self.batch.num_active(frame)))
             for _ in range(self.search.max_sym_per_frame):
-                rows = self._ask(frame, active, rows)
-                if not len(rows):
-                    break
-        return self._new_states()
-
-    def _ask(self, frame: int, active: int, rows: Tensor | None) -> Tensor:
-        """Asks the joiner for one frame, and gives the rows that emit a label."""
-        transducer = self.search.transducer
-        am, lm = self.batch.am[:active, frame], self.lm[:active]
-        if rows is not None:
-            am, lm = am.index_select(0, rows), lm.index_select(0, rows)
-        best, symbols = transducer.join(am, lm).max(dim=1)  # NaN wins a maximum, so it shows
-        self.asked.append((frame, rows, best, symbols))
-        places = symbols.nonzero().squeeze(1)
-        emitting = places if rows is None else rows.index_select(0, places)
-        if len(places):
-            state = [x.index_select(0, emitting) for x in self.predictor_state]
-            lm, state = transducer.step(symbols.index_select(0, places), state)
-            self.lm.index_copy_(0, emitting, lm)
-            for old, new in zip(self.predictor_state, state, strict=True):
-                old.index_copy_(0, emitting, new)
-        return emitting
-
-    def _new_states(self) -> list[GreedyState]:
-        found: list[list[tuple[int, int, float]]] = [[] for _ in self.batch.rows]
-        totals = [self.states[row].score for row in self.batch.rows]
-        for frame, rows, best, symbols in self.asked:
-            places = range(len(best)) if rows is None else rows.tolist()
-            for place, log_prob, token in zip(places, best.tolist(), symbols.tolist(), strict=True):
-                row = self.batch.rows[place]
-                absolute = self.states[row].num_frames + frame
-                if not log_prob <= _LARGEST:
-                    raise_bad_score(row, absolute)
-                totals[place] += log_prob
-                if token:
-                    found[place].append((token, absolute, log_prob))
+                if rows:
+                    rows = self._ask(frame, am, rows)
         new = list(self.states)
         for place, row in enumerate(self.batch.rows):
-            new[row] = self._new_state(place, self.states[row], found[place], totals[place])
+            new[row] = self._new_state(place, self.states[row])
         return new
 
-    def _new_state(
-        self, place: int, old: GreedyState, found: list[tuple[int, int, float]], score: float
-    ) -> GreedyState:
+    def _ask(self, frame: int, am: Tensor, rows: list[int]) -> list[int]:
+        """Asks the joiner for one frame of some streams, and gives those that emit a label."""
+        transducer, lm = self.search.transducer, self.lm
+        if len(rows) < len(lm):
+            chosen = self._index(rows)
+            am, lm = am.index_select(0, chosen), lm.index_select(0, chosen)
+        best, symbols = transducer.join(am, lm).max(dim=1)  # NaN wins a maximum, so it shows
+        emitting, places = [], []
+        answers = zip(rows, best.tolist(), symbols.tolist(), strict=True)
+        for place, (row, log_prob, token) in enumerate(answers):
+            absolute = self.states[self.batch.rows[row]].num_frames + frame
+            if not log_prob <= _LARGEST:
+                raise_bad_score(self.batch.rows[row], absolute)
+            self.totals[row] += log_prob
+            if token:
+                self.found[row].append((token, absolute, log_prob))
+                emitting.append(row)
+                places.append(place)
+        if emitting:
+            self._step(emitting, symbols.index_select(0, self._index(places)))
+        return emitting
+
+    def _step(self, rows: list[int], tokens: Tensor) -> None:
+        """The predictor reads a label of some streams."""
+        if len(rows) == len(self.lm):
+            self.lm, self.predictor_state = self.search.transducer.step(
+                tokens, self.predictor_state
+            )
+            return
+        chosen = self._index(rows)
+        state = [x.index_select(0, chosen) for x in self.predictor_state]
+        lm, state = self.search.transducer.step(tokens, state)
+        self.lm.index_copy_(0, chosen, lm)
+        for old, new in zip(self.predictor_state, state, strict=True):
+            old.index_copy_(0, chosen, new)
+
+    def _index(self, rows: list[int]) -> Tensor:
+        return torch.tensor(rows, device=self.lm.device)
+
+    def _new_state(self, place: int, old: GreedyState) -> GreedyState:
+        found = self.found[place]
         return GreedyState(
             search=old.search,
             num_frames=old.num_frames + self.batch.lengths[place],
             tokens=old.tokens + tuple(token for token, _, _ in found),
             frames=old.frames + tuple(frame for _, frame, _ in found),
             log_probs=old.log_probs + tuple(log_prob for _, _, log_prob in found),
-            score=score,
+            score=self.totals[place],
             lm=self.lm[place : place + 1].clone(),
             predictor_state=[x[place : place + 1].clone() for x in self.predictor_state],
         )

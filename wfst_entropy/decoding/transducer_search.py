@@ -276,7 +276,7 @@ class _Run:
     def _frame(self, frame: int) -> None:
         transducer, device = self.search.transducer, self.lm.device
         check_join_size(len(self.lm), self.search.num_symbols)
-        am = self.batch.am[:, frame].index_select(0, self.stream_of_row)
+        am = self.batch.am[frame].index_select(0, self.stream_of_row)
         step = self.beams.step(self.active, self.search.log_probs(am, self.lm))
         if step.bad >= 0:
             row = self.batch.rows[step.bad]

@@ -9,6 +9,7 @@ from wfst_entropy.asr.models.encoder import Encoder
 from wfst_entropy.asr.models.subsampling import ConvSubsampling
 from wfst_entropy.asr.models.transducer_head import TransducerHead
 from wfst_entropy.asr.options import OptionError
+from wfst_entropy.fsa.errors import FsaValueError
 
 # Log filter-bank energies of speech in [-1, 1] are about -8 +- 4. A fixed shift and scale brings
 # them near zero mean and unit variance, and unlike per-utterance statistics it is causal.
@@ -73,8 +74,13 @@ class AsrModel(nn.Module):
           lengths: Integer tensor ``(N,)``, feature frames per utterance; later frames are not read.
 
         Returns:
-          Encoder frames ``(N, T', D')`` and their number per utterance ``(N,)``.
+          Encoder frames ``(N, T', D')`` and their number per utterance ``(N,)``. An utterance of no
+          frames has none.
+
+        Raises:
+          FsaValueError: when the shapes do not fit.
         """
+        self._check_shapes(features, lengths)
         x, lengths = self.subsampling(_scaled(features), lengths)
         encoder_out, lengths = self.encoder(x, lengths)
         return encoder_out, lengths
@@ -126,8 +132,11 @@ class AsrModel(nn.Module):
 
         Raises:
           OptionError: when the model looks ahead.
+          FsaValueError: when the shapes do not fit, or there are more frames than in a chunk.
         """
         self.encoder.check_causal()
+        self._check_shapes(features, lengths)
+        self._check_chunk(features, states)
         count = self.subsampling.num_states
         x, lengths, after = self.subsampling.forward_chunk(
             _scaled(features), lengths, states[:count]
@@ -168,6 +177,34 @@ class AsrModel(nn.Module):
     def num_parameters(self) -> int:
         """Trainable values in the model."""
         return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
+
+    def _check_shapes(self, features: Tensor, lengths: Tensor) -> None:
+        channels = self.subsampling.feature_dim
+        if features.dim() != 3 or features.size(2) != channels or features.size(1) < 1:
+            raise FsaValueError(
+                f"features: needs shape (N, T, {channels}) with at least one frame, got "
+                f"{tuple(features.shape)}; the features have to be those of the training "
+                "(feature_dim)"
+            )
+        if lengths.dim() != 1 or lengths.size(0) != features.size(0):
+            raise FsaValueError(
+                f"lengths: needs one number for each of the {features.size(0)} rows of features, "
+                f"got shape {tuple(lengths.shape)}"
+            )
+
+    def _check_chunk(self, features: Tensor, states: list[Tensor]) -> None:
+        if self.encoder.fixed_chunk and features.size(1) > self.chunk_frames:
+            raise FsaValueError(
+                f"features: a chunk has at most {self.chunk_frames} frames here (chunk size "
+                f"{self.encoder.chunk_size} x subsampling {self.subsampling_factor}), got "
+                f"{features.size(1)}; give so many at a time, or set_chunk before the first"
+            )
+        if any(state.size(0) != features.size(0) for state in states):
+            raise FsaValueError(
+                f"states: needs those of {features.size(0)} streams, as features has, got rows "
+                f"{[state.size(0) for state in states]}; states of streams are put together by "
+                "torch.cat"
+            )
 
 
 def _scaled(features: Tensor) -> Tensor:

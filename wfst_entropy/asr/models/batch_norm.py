@@ -56,10 +56,10 @@ class MaskedBatchNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(dim))
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Normalise ``(N, T, D)``; ``mask`` ``(N, T, 1)`` is 0 at padding. Returns float32."""
-        x = x.float()
+        """Normalise ``(N, T, D)``; ``mask`` ``(N, T, 1)`` is 0 at padding. At least float32."""
+        x = x if x.dtype == torch.float64 else x.float()
         if self.training:
-            mean, var = self._batch_statistics(x, mask.float())
+            mean, var = self._batch_statistics(x, mask.to(x.dtype))
         else:
             mean, var = self.running_mean, self.running_var
         scale = self.weight * (var + self.eps).rsqrt()

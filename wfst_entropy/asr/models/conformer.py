@@ -104,7 +104,7 @@ class SelfAttention(nn.Module):
         query = self.positions(query, key.size(2) - t) * (d // self.num_heads) ** -0.5
         scores = query @ self.positions(key).transpose(-1, -2)
         # A finite floor: rows of padding may have nothing to attend to.
-        scores = scores.to(value.dtype if value.dtype == torch.float64 else torch.float32)
+        scores = scores if scores.dtype == torch.float64 else scores.float()
         weights = scores.masked_fill(~allowed, -1e4).softmax(dim=-1).to(value.dtype)
         return self.out_proj((weights @ value).transpose(1, 2).reshape(n, t, d))
 
@@ -228,7 +228,7 @@ class ConformerEncoder(Encoder):
         dropout: float = 0.0,
         kernel_size: int = 15,
     ) -> None:
-        super().__init__(dim, causal)
+        super().__init__(dim, causal, fixed_chunk=True)
         self.chunk_sizes = tuple(chunk_sizes)
         self.left_contexts = tuple(left_contexts)
         self.kernel_size = kernel_size

@@ -15,6 +15,7 @@ class Encoder(nn.Module):
       output_dim: ``D'``, channels of the encoder's output.
       causal: Whether frames can be encoded as they arrive.
       reduction: Input frames in one output frame.
+      fixed_chunk: Whether frames attend to others, so that a stream comes in chunks of one size.
 
     Attributes:
       chunk_size: Output frames of a chunk, -1 for the whole utterance.
@@ -27,11 +28,14 @@ class Encoder(nn.Module):
     utterance in chunks; train with --causal true, or give it whole utterances
     """
 
-    def __init__(self, output_dim: int, causal: bool, reduction: int = 1) -> None:
+    def __init__(
+        self, output_dim: int, causal: bool, reduction: int = 1, fixed_chunk: bool = False
+    ) -> None:
         super().__init__()
         self.output_dim = output_dim
         self.causal = causal
         self.reduction = reduction
+        self.fixed_chunk = fixed_chunk
         self.chunk_size = 16
         self.left_context_frames = 64
 

@@ -63,7 +63,11 @@ def _times(words: Iterable[WordTime]) -> list[dict[str, Any]]:
 
 
 def word_times_table(decoded: Iterable[DecodedUtterance]) -> list[str]:
-    """Lines of `word-times-*.jsonl`: words of each cut as aligned, true and emitted, seconds."""
+    """Lines of `word-times-*.jsonl`: words of each cut as aligned, true and emitted, seconds.
+
+    Those of a stream have `streamed` as well, see `StreamingWord`, and `heard`, the seconds of
+    audio at the final result.
+    """
     lines = []
     for utterance in decoded:
         aligned = _times(utterance.aligned)
@@ -79,7 +83,11 @@ def word_times_table(decoded: Iterable[DecodedUtterance]) -> list[str]:
         for entry, confidence in zip(emitted, utterance.confidences, strict=True):
             if confidence is not None:
                 entry["confidence"] = round(confidence, 4)
-        row = {"cut": utterance.cut_id, "aligned": aligned, "true": true, "emitted": emitted}
+        row: dict[str, Any] = {"cut": utterance.cut_id, "aligned": aligned, "true": true}
+        row["emitted"] = emitted
+        if utterance.heard is not None:
+            row["streamed"] = [word.as_dict() for word in utterance.streamed]
+            row["heard"] = round(utterance.heard, 4)
         lines.append(json.dumps(row, ensure_ascii=False))
     return lines
 

@@ -26,6 +26,7 @@ from wfst_entropy.asr.models import AsrModel
 from wfst_entropy.asr.search.greedy import GreedySearch
 from wfst_entropy.asr.search.method import Hypothesis, Reads, SearchMethod, SearchSetup
 from wfst_entropy.asr.search.transducer_greedy import TransducerGreedy
+from wfst_entropy.asr.streaming.streaming_result import StreamingWord
 from wfst_entropy.asr.training.criterion import Utterances, read_batch
 from wfst_entropy.asr.word_pieces import spell_words, words_of_tokens
 from wfst_entropy.decoding.alignment import ForcedAlignment, WordSpan, word_spans
@@ -69,6 +70,8 @@ class DecodedUtterance:
       problem: why the utterance cannot be decoded or its text not be aligned, or "".
       search_problem: what the search says about its hypothesis, or "".
       failed: it could not be decoded; its hypothesis is empty, and its words count as deleted.
+      streamed: of a stream, when each word of the hypothesis came out.
+      heard: of a stream, seconds of audio at the final result.
     """
 
     cut_id: str
@@ -85,6 +88,8 @@ class DecodedUtterance:
     problem: str = ""
     search_problem: str = ""
     failed: bool = False
+    streamed: list[StreamingWord] = dataclasses.field(default_factory=list)
+    heard: float | None = None
 
     def deviations(self) -> list[WordDeviation]:
         """Forced alignment against true times."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -119,9 +120,19 @@ class LatticeSource:
             )
         return found
 
-    def _times(self, ids: list[int], path: Fsa, confidences: list[float]) -> list[WordFrames]:
+    def partial_hypotheses(self, paths: Fsa) -> list[Hypothesis]:
+        """The words of linear FSAs with times, where there are no lattices yet."""
+        found = []
+        for row, ids in enumerate(get_aux_labels(paths)):
+            times = self._times(ids, paths[row], [None] * len(ids))
+            found.append(Hypothesis([self.words[word] for word in ids], times))
+        return found
+
+    def _times(
+        self, ids: list[int], path: Fsa, confidences: Sequence[float | None]
+    ) -> list[WordFrames]:
         """Where the words of a path lie; nothing where its tokens do not tell."""
-        tokens, frames = self._tokens(path)
+        tokens, frames, _ = self.tokens_of_path(path)
         ranges = ranges_of_words(ids, tokens, self.pronunciations)
         times = []
         for word, confidence, (start, end) in zip(ids, confidences, ranges or (), strict=False):
@@ -134,12 +145,18 @@ class LatticeSource:
             times.append(WordFrames(self.words[word], first, last, confidence))
         return times
 
-    def _tokens(self, path: Fsa) -> tuple[list[int], list[int]]:
-        """The tokens along a path, repetitions and blanks removed, and their first frames."""
+    def tokens_of_path(self, path: Fsa) -> tuple[list[int], list[int], int]:
+        """The tokens along a path, repetitions and blanks removed.
+
+        Returns:
+          The tokens, the first frame of each, and the frame after the last one that is no blank.
+        """
         emits = (path.labels >= 0) & (path.labels < self.tokenizer.vocab_size)
         labels, frames = path.labels[emits].tolist(), path.frame_idx[emits].tolist()
-        starts = [i for i, t in enumerate(labels) if t != 0 and (i == 0 or t != labels[i - 1])]
-        return [labels[i] for i in starts], [frames[i] for i in starts]
+        spoken = [i for i, token in enumerate(labels) if token != 0]
+        starts = [i for i in spoken if i == 0 or labels[i] != labels[i - 1]]
+        end = frames[spoken[-1]] + 1 if spoken else 0
+        return [labels[i] for i in starts], [frames[i] for i in starts], end
 
 
 def _problem(path: Fsa) -> str:

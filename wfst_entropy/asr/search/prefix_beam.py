@@ -32,6 +32,7 @@ class PrefixBeamSearch:
     def __init__(self, setup: SearchSetup) -> None:
         self.tokenizer, self.options = setup.tokenizer, setup.options
         self.scales: Scales = setup.scales_of(self.default_scales)
+        self.beam_size = self.options.beam_size or 10
         order, phrases = self.options.tokens_ngram, self.options.context_file
         self.lm = load_graph(setup.lang.path / f"{order}gram.pt", 4) if order else None
         self.context = None
@@ -45,14 +46,14 @@ class PrefixBeamSearch:
     ) -> list[Hypothesis]:
         """See `SearchMethod.search`."""
         results = self._results(log_probs, lengths, self.scales["ngram_lm_scale"])
-        return [self._hypothesis(result) for result in results]
+        return [self.hypothesis(result) for result in results]
 
     def search_grid(
         self, log_probs: Tensor, lengths: Tensor, grid: Sequence[Scales]
     ) -> list[list[list[str]]]:
         """See `SearchMethod.search_grid`; one search for each scale."""
         found = [self._results(log_probs, lengths, each["ngram_lm_scale"]) for each in grid]
-        return [[self._hypothesis(result).words for result in results] for results in found]
+        return [[self.hypothesis(result).words for result in results] for results in found]
 
     def _results(
         self, log_probs: Tensor, lengths: Tensor, ngram_lm_scale: float
@@ -60,14 +61,15 @@ class PrefixBeamSearch:
         return ctc_prefix_beam_search(
             log_probs,
             lengths,
-            beam_size=self.options.beam_size or 10,
+            beam_size=self.beam_size,
             search_beam=self.options.search_beam,
             lm=self.lm,
             ngram_lm_scale=ngram_lm_scale,
             context_graph=self.context,
         )
 
-    def _hypothesis(self, result: PrefixSearchResult) -> Hypothesis:
+    def hypothesis(self, result: PrefixSearchResult) -> Hypothesis:
+        """The words of what the search has found."""
         best = result.hypotheses[0]
         hypothesis = hypothesis_of_tokens(best.tokens, best.start_frames, self.tokenizer)
         hypothesis.word_entropy = result.entropy

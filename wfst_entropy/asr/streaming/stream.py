@@ -1,0 +1,159 @@
+"""One stream of audio: what has come, and how far it is recognised."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from wfst_entropy.asr.data.fbank import SAMPLING_RATE
+from wfst_entropy.asr.streaming.online_fbank import FrameExtractor, OnlineFbank, window_end
+from wfst_entropy.asr.streaming.online_resampler import OnlineResampler
+from wfst_entropy.asr.streaming.stream_search import StreamHypothesis
+from wfst_entropy.asr.streaming.word_history import WordHistory
+from wfst_entropy.fsa.errors import FsaTypeError, FsaValueError
+
+# Below speech, and beyond any sound card; soxr would take the memory for any ratio.
+_RATES = range(1000, 768001)
+_INT16 = 32768.0
+
+
+class Stream:
+    """Audio that comes in pieces; made by `StreamingRecognizer.create_stream`.
+
+    Args:
+      extractor: of filter banks, shared by streams.
+      model_states: of a stream that begins, one row each.
+      search_state: likewise.
+    """
+
+    def __init__(
+        self, extractor: FrameExtractor, model_states: list[Tensor], search_state: Any
+    ) -> None:
+        self._fbank = OnlineFbank(extractor)
+        self._resampler: OnlineResampler | None = None
+        self._features: list[Tensor] = []
+        self.sampling_rate: int | None = None
+        self.is_finished = False
+        # What the recogniser keeps here: rows of its batches, and the results of this segment.
+        self.num_frames = 0
+        self.num_output_frames = 0
+        self.model_states = model_states
+        self.begin_segment(0, search_state)
+
+    def begin_segment(self, segment: int, search_state: Any) -> None:
+        """Forgets the words so far, and goes on with the next segment; times go on."""
+        self.segment = segment
+        self.search_state = search_state
+        self.segment_start = self.num_output_frames
+        self.history = WordHistory()
+        self.partial: StreamHypothesis | None = None
+        self.final: StreamHypothesis | None = None
+
+    def accept_waveform(self, sampling_rate: int, samples: Tensor | np.ndarray) -> None:
+        """Takes the next piece of audio, of any length.
+
+        Args:
+          sampling_rate: Hz; the same for all pieces of a stream.
+          samples: `(n,)`, floating-point between -1 and 1, or int16.
+
+        Raises:
+          FsaTypeError: samples are no numbers of these kinds.
+          FsaValueError: the stream is finished; or samples have several channels, are not finite,
+            or have another rate than those before.
+        """
+        self._check_rate(sampling_rate)
+        checked = _checked_samples(samples)
+        if self._resampler is None:
+            self.sampling_rate, self._resampler = sampling_rate, OnlineResampler(sampling_rate)
+        self._keep(self._fbank.accept(self._resampler.accept(checked)))
+
+    def _check_rate(self, sampling_rate: int) -> None:
+        if self.is_finished:
+            raise FsaValueError(
+                "accept_waveform: input_finished() has been called; begin another stream with "
+                "create_stream()"
+            )
+        if isinstance(sampling_rate, bool) or sampling_rate not in _RATES:
+            raise FsaValueError(
+                f"sampling_rate: must be an integer in {_RATES.start}..{_RATES.stop - 1} Hz, got "
+                f"{sampling_rate!r}"
+            )
+        if self.sampling_rate not in (None, sampling_rate):
+            raise FsaValueError(
+                f"sampling_rate: the stream began with {self.sampling_rate} Hz, got "
+                f"{sampling_rate}; begin another stream with create_stream()"
+            )
+
+    def input_finished(self) -> None:
+        """Says that no more audio comes; what is left can be decoded then."""
+        if self.is_finished:
+            return
+        self.is_finished = True
+        if self._resampler is not None:
+            self._keep(self._fbank.accept(self._resampler.finish()))
+        self._keep(self._fbank.finish())
+
+    def _keep(self, frames: Tensor) -> None:
+        if len(frames):
+            self._features.append(frames)
+
+    @property
+    def num_frames_ready(self) -> int:
+        """Feature frames that wait to be decoded."""
+        return self._fbank.num_frames - self.num_frames
+
+    def next_frames(self, most: int) -> Tensor:
+        """The next feature frames `(k, F)`, at most so many; they wait until they are dropped."""
+        self._features = [torch.cat(self._features)]
+        return self._features[0][:most]
+
+    def drop_frames(self, num_frames: int) -> None:
+        """The next feature frames are decoded."""
+        (waiting,) = self._features
+        # a copy: a view would keep all frames that ever waited
+        self._features = [waiting[num_frames:].clone()]
+        self.num_frames += num_frames
+
+    @property
+    def is_decoded(self) -> bool:
+        """Whether it is finished and nothing waits."""
+        return self.is_finished and not self.num_frames_ready
+
+    @property
+    def duration(self) -> float:
+        """Seconds of audio that have come; what the resampler holds back does not count."""
+        return self._fbank.num_samples / SAMPLING_RATE
+
+    @property
+    def heard(self) -> float:
+        """Seconds of audio that the results so far are of."""
+        return self.duration if self.is_decoded else window_end(self.num_frames)
+
+
+def _checked_samples(samples: Tensor | np.ndarray) -> Tensor:
+    if isinstance(samples, np.ndarray) and samples.dtype.kind in "fi":
+        samples = torch.from_numpy(np.ascontiguousarray(samples))
+    if not isinstance(samples, Tensor):
+        raise FsaTypeError(
+            f"samples: must be a tensor or an array of numbers, got {type(samples).__name__}"
+            + (f" of {samples.dtype}" if isinstance(samples, np.ndarray) else "")
+        )
+    if samples.dim() != 1:
+        raise FsaValueError(
+            f"samples: must be one channel, (n,), got {tuple(samples.shape)}; choose a channel, or "
+            "decode each as a stream of its own"
+        )
+    samples = samples.detach().cpu()
+    if samples.dtype == torch.int16:
+        return samples.to(torch.float32) / _INT16
+    if not samples.is_floating_point():
+        raise FsaTypeError(f"samples: must be floating-point or int16, got {samples.dtype}")
+    samples = samples.to(torch.float32)
+    if not bool(samples.isfinite().all()):
+        place = int((~samples.isfinite()).nonzero()[0])
+        raise FsaValueError(f"samples: {float(samples[place])} at sample {place} of this piece")
+    # the caller may use its buffer again
+    return samples.clone()

@@ -181,9 +181,11 @@ class _Run:
         chosen = self._index(rows)
         state = [x.index_select(0, chosen) for x in self.predictor_state]
         lm, state = self.search.transducer.step(tokens, state)
-        self.lm.index_copy_(0, chosen, lm)
-        for old, new in zip(self.predictor_state, state, strict=True):
-            old.index_copy_(0, chosen, new)
+        self.lm = self.lm.index_copy(0, chosen, lm)
+        self.predictor_state = [
+            old.index_copy(0, chosen, new)
+            for old, new in zip(self.predictor_state, state, strict=True)
+        ]
 
     def _index(self, rows: list[int]) -> Tensor:
         return torch.tensor(rows, device=self.lm.device)

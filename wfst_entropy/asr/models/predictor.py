@@ -42,12 +42,17 @@ class StatelessPredictor(nn.Module):
     def start(self, n: int, device: torch.device) -> tuple[Tensor, list[Tensor]]:
         """Output ``(n, P)`` before any label, and the state: the last labels ``(n, K)``."""
         last = torch.zeros(n, self.context_size, dtype=torch.int64, device=device)
-        return self.contexts(last).squeeze(1), [last]
+        return self.after(last), [last]
 
     def step(self, tokens: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """Output ``(n, P)`` after the labels ``(n,)``, and the state afterwards."""
         last = torch.cat([state[0][:, 1:], tokens.unsqueeze(1).to(state[0].dtype)], dim=1)
-        return self.contexts(last).squeeze(1), [last]
+        return self.after(last), [last]
+
+    def after(self, tokens: Tensor) -> Tensor:
+        """Outputs ``(n, P)`` after the last labels ``(n, K)``: the convolution at one place."""
+        weight = self.conv.weight.squeeze(1).transpose(0, 1)
+        return F.relu((self.embedding(tokens) * weight).sum(1))
 
 
 class LstmPredictor(nn.Module):
@@ -81,7 +86,15 @@ class LstmPredictor(nn.Module):
 
     def step(self, tokens: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """Output ``(n, P)`` after the labels ``(n,)``, and the states afterwards."""
-        hidden, cell = (value.transpose(0, 1).contiguous() for value in state)
-        embedded = self.embedding(tokens).unsqueeze(1)
-        output, (hidden, cell) = self.lstm(embedded, (hidden, cell))
-        return output.squeeze(1), [hidden.transpose(0, 1), cell.transpose(0, 1)]
+        # Gate by gate: torch's LSTM on the CPU rearranges all its weights in each call.
+        x = self.embedding(tokens)
+        hiddens, cells = [], []
+        for layer, (w_ih, w_hh, b_ih, b_hh) in enumerate(self.lstm.all_weights):
+            hidden, cell = state[0][:, layer], state[1][:, layer]
+            gates = F.linear(x, w_ih, b_ih) + F.linear(hidden, w_hh, b_hh)
+            into, forget, new, out = gates.chunk(4, dim=1)
+            cell = forget.sigmoid() * cell + into.sigmoid() * new.tanh()
+            x = out.sigmoid() * cell.tanh()
+            hiddens.append(x)
+            cells.append(cell)
+        return x, [torch.stack(hiddens, dim=1), torch.stack(cells, dim=1)]

@@ -102,7 +102,7 @@ class TransducerHead(nn.Module):
                 f"tokens: needs shape (m, {self.predictor.context_size}), the labels that the "
                 f"predictor looks back, got {tuple(tokens.shape)}"
             )
-        lm: Tensor = self.joiner.decoder_proj(self.predictor.contexts(tokens).squeeze(1))
+        lm: Tensor = self.joiner.decoder_proj(self.predictor.after(tokens))
         return lm
 
     def join(self, am: Tensor, lm: Tensor) -> Tensor:

@@ -25,45 +25,37 @@ for the run of this script config-*.yaml and the log log-decode-*.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-)
 
-from wfst_entropy.asr.data.asr_datamodule import AsrDataModule, DataOptions
+from wfst_entropy.asr.data.asr_datamodule import AsrDataModule
 from wfst_entropy.asr.data.tokenizer import load_tokenizer
 from wfst_entropy.asr.decode_options import DecodeOptions
 from wfst_entropy.asr.decode_results import write_test_set
 from wfst_entropy.asr.decode_run import Decoder, TimeSpent, decode_test_set
-from wfst_entropy.asr.models import ModelOptions
+from wfst_entropy.asr.decode_setup import (
+    data_options,
+    decode_parser,
+    progress_of,
+    refuse_contradictions,
+    refuse_other_tokens,
+    start_log,
+    tuned_scales,
+)
 from wfst_entropy.asr.options import (
-    OptionError,
-    add_arguments,
-    flag_name,
     from_args,
-    make_parser,
     save_config,
 )
 from wfst_entropy.asr.search.method import SearchSetup, setting_name
 from wfst_entropy.asr.search.methods import make_method
 from wfst_entropy.asr.search.search_options import SearchOptions
 from wfst_entropy.asr.search.tuning import (
-    read_scales,
     refuse_test_sets,
     scales_file,
     tune,
@@ -73,96 +65,8 @@ from wfst_entropy.asr.training.checkpoint import load_model
 from wfst_entropy.asr.training.run_config import RunConfig
 from wfst_entropy.fsa.errors import FsaError
 from wfst_entropy.lang import LangDir
-from wfst_entropy.lang.symbols import is_disambiguation
 
 console = Console()
-
-# What the model is decoded with, one of what it was trained with.
-OF_DECODING = ("chunk_size", "left_context_frames")
-
-
-def get_parser() -> argparse.ArgumentParser:
-    """The command line; flags of the run have no default here."""
-    summary, usage = (__doc__ or "").split("\n\n", 1)
-    parser = make_parser(summary, DecodeOptions, SearchOptions)
-    parser.epilog = usage.replace("%", "%%")
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    for options_type in (DataOptions, ModelOptions):
-        add_arguments(parser, options_type, skip=OF_DECODING)
-        names = {field.name for field in dataclasses.fields(options_type)}.difference(OF_DECODING)
-        parser.set_defaults(**dict.fromkeys(names))  # None: not given
-    return parser
-
-
-def refuse_contradictions(args: argparse.Namespace, model: ModelOptions) -> None:
-    """Raise if a flag asks for another model than the one that was trained."""
-    for field in dataclasses.fields(model):
-        trained = getattr(model, field.name)
-        asked = None if field.name in OF_DECODING else getattr(args, field.name, None)
-        if asked is not None and asked != trained:
-            raise OptionError(
-                f"{flag_name(field.name)} {asked} contradicts the run in {args.exp_dir}, which was "
-                f"trained with {trained}; leave the flag out, or give the folder of another run"
-            )
-
-
-def refuse_other_tokens(exp_dir: Path, lang_dir: Path) -> None:
-    """Raise if the lang directory numbers tokens otherwise than the one that was trained with.
-
-    Disambiguation symbols, which follow the tokens once there are graphs, do not count.
-    """
-    trained, here = (_token_lines(folder / "tokens.txt") for folder in (exp_dir, lang_dir))
-    if trained != here:
-        pairs = zip([*trained, "nothing"], [*here, "nothing"])
-        before, now = next(pair for pair in pairs if pair[0] != pair[1])
-        raise OptionError(
-            f"--lang-dir {lang_dir}: its tokens.txt has '{now}' where the run in {exp_dir} was "
-            f"trained with '{before}'; give the run's own lang directory, or train again"
-        )
-
-
-def _token_lines(path: Path) -> list[str]:
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return [line for line in lines if not is_disambiguation(line.partition(" ")[0])]
-
-
-def data_options(args: argparse.Namespace, trained: DataOptions) -> DataOptions:
-    """The run's data options, with those given here in place of the run's."""
-    asked = {field.name: getattr(args, field.name, None) for field in dataclasses.fields(trained)}
-    given = {name: value for name, value in asked.items() if value is not None}
-    return dataclasses.replace(trained, **given)
-
-
-def start_log(options: DecodeOptions) -> Path:
-    """Log to a file beside the results, and to the terminal."""
-    options.res_dir.mkdir(parents=True, exist_ok=True)
-    stamp = time.strftime("%Y-%m-%d-%H-%M-%S")
-    path = options.res_dir / f"log-decode-{options.suffix}-{stamp}"
-    logging.basicConfig(
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(message)s",
-        handlers=[logging.FileHandler(path, encoding="utf-8"), logging.StreamHandler()],
-        force=True,
-    )
-    return path
-
-
-def tuned_scales(options: DecodeOptions) -> dict[str, float]:
-    """The scales of an earlier tuning on dev, if there was one."""
-    path = scales_file(options.res_dir, options.suffix)
-    scales = read_scales(path)
-    if scales:
-        logging.info("scales tuned on dev: %s, from %s", scales, path)
-    return scales
-
-
-@contextlib.contextmanager
-def progress_of(title: str) -> Iterator[Callable[[int], None]]:
-    """A bar on the terminal that is told how many more utterances are done."""
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), MofNCompleteColumn())
-    with Progress(*columns, BarColumn(), TimeElapsedColumn(), console=console) as progress:
-        task = progress.add_task(title, total=None)
-        yield lambda number: progress.advance(task, number)
 
 
 def tune_scales(
@@ -244,7 +148,7 @@ def decode(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 def main() -> None:
     """Read the command line and decode."""
-    args = get_parser().parse_args()
+    args = decode_parser(__doc__, DecodeOptions, SearchOptions).parse_args()
     try:
         summaries = decode(args)
     except FsaError as error:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
+from wfst_entropy.asr.data.asr_datamodule import DataOptions
 from wfst_entropy.asr.data.tokenizer import CharTokenizer
 from wfst_entropy.asr.decode_options import DecodeOptions
 from wfst_entropy.asr.decode_results import write_test_set
 from wfst_entropy.asr.decode_run import Decoder, decode_test_set
+from wfst_entropy.asr.decode_setup import (
+    data_options,
+    decode_parser,
+    refuse_contradictions,
+    refuse_other_tokens,
+)
 from wfst_entropy.asr.models import ModelOptions
 from wfst_entropy.asr.options import OptionError
 from wfst_entropy.losses.ctc import ctc_alignment
@@ -175,38 +180,29 @@ def test_unknown_method():
         DecodeOptions(decoding_method="beam")
 
 
-@pytest.fixture(scope="module")
-def script():
-    path = Path(__file__).parents[2] / "recipes" / "librispeech" / "decode.py"
-    spec = importlib.util.spec_from_file_location("librispeech_decode", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_a_flag_that_contradicts_the_run_is_refused(script):
+def test_a_flag_that_contradicts_the_run_is_refused():
+    parser = decode_parser("Decode.\n\nLike this.", DecodeOptions)
     trained = ModelOptions(encoder="lstm", causal=True)
-    same = script.get_parser().parse_args(["--encoder", "lstm", "--max-duration", "50"])
-    script.refuse_contradictions(same, trained)
-    data = script.data_options(same, script.DataOptions(num_workers=3))
+    same = parser.parse_args(["--encoder", "lstm", "--max-duration", "50"])
+    refuse_contradictions(same, trained)
+    data = data_options(same, DataOptions(num_workers=3))
     assert (data.max_duration, data.num_workers) == (50.0, 3)
-    other = script.get_parser().parse_args(["--causal", "false"])
+    other = parser.parse_args(["--causal", "false"])
     with pytest.raises(OptionError, match=r"--causal False contradicts the run .* with True"):
-        script.refuse_contradictions(other, trained)
+        refuse_contradictions(other, trained)
 
 
-def test_a_lang_directory_with_other_tokens_is_refused(script, tmp_path):
+def test_a_lang_directory_with_other_tokens_is_refused(tmp_path):
     for folder, text in (("exp", "<blk> 0\nA 1\nB 2\n"), ("lang", "<blk> 0\nB 1\nA 2\n")):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "tokens.txt").write_text(text)
-    script.refuse_other_tokens(tmp_path / "exp", tmp_path / "exp")
+    refuse_other_tokens(tmp_path / "exp", tmp_path / "exp")
     with (tmp_path / "exp" / "tokens.txt").open("a") as file:
         file.write("#0 3\n")  # as it is once there are graphs
     with pytest.raises(OptionError, match=r"lang: its tokens.txt has 'B 1' where .* 'A 1'"):
-        script.refuse_other_tokens(tmp_path / "exp", tmp_path / "lang")
+        refuse_other_tokens(tmp_path / "exp", tmp_path / "lang")
     (tmp_path / "lang" / "tokens.txt").write_text("<blk> 0\nA 1\nB 2\n#0 3\n#1 4\n")
-    script.refuse_other_tokens(tmp_path / "exp", tmp_path / "lang")
+    refuse_other_tokens(tmp_path / "exp", tmp_path / "lang")
     (tmp_path / "lang" / "tokens.txt").write_text("<blk> 0\nA 1\n")
     with pytest.raises(OptionError, match=r"has 'nothing' where .* 'B 2'"):
-        script.refuse_other_tokens(tmp_path / "exp", tmp_path / "lang")
+        refuse_other_tokens(tmp_path / "exp", tmp_path / "lang")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Train a CTC recogniser whose loss is computed on graphs, with the entropy of its alignments.
+"""Train a CTC or transducer recogniser, with the entropy of its alignments in the loss.
 
 Usage:
 
@@ -7,6 +7,9 @@ Usage:
 
   # reward the entropy of the alignments (a negative scale penalises it)
   ./train.py --exp-dir exp/tdnn-ent --entropy-loss-scale 0.05
+
+  # a transducer with a CTC head beside it, in windows of 5 label positions as in icefall
+  ./train.py --exp-dir exp/rnnt --encoder lstm --causal true --use-transducer true --prune-range 5
 
   # two processes on this machine, started here or by torchrun
   ./train.py --exp-dir exp/tdnn --world-size 2
@@ -25,8 +28,6 @@ import time
 from typing import Any
 
 import torch
-from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from wfst_entropy.asr.data.asr_datamodule import AsrDataModule, DataOptions
 from wfst_entropy.asr.data.tokenizer import load_tokenizer
@@ -39,24 +40,23 @@ from wfst_entropy.asr.training.checkpoint import (
     remove_old_checkpoints,
     save_checkpoint,
 )
-from wfst_entropy.asr.training.criterion import TokenEncoder
+from wfst_entropy.asr.training.criterion import TrainingCriterion
 from wfst_entropy.asr.training.distributed import ProcessRank, launch
 from wfst_entropy.asr.training.optimizer import build_optimizer
+from wfst_entropy.asr.training.resume import start_or_resume
 from wfst_entropy.asr.training.run_config import RunConfig
 from wfst_entropy.asr.training.run_log import RunLog
 from wfst_entropy.asr.training.schedule import learning_rate
 from wfst_entropy.asr.training.train_loop import (
     BadBatches,
     BatchResult,
-    backward,
     choose_dtype,
-    loss_of_batch,
-    start_or_resume,
-    step,
+    train_batch,
     validate,
 )
 from wfst_entropy.asr.training.train_options import TrainOptions
 from wfst_entropy.asr.training.train_state import TrainState, seed_batch
+from wfst_entropy.asr.training.utterances import TokenEncoder, read_batch
 from wfst_entropy.fsa.atomic_file import replacing
 from wfst_entropy.fsa.errors import FsaError
 
@@ -69,9 +69,8 @@ class Training:
     data: AsrDataModule
     tokenizer: TokenEncoder
     state: TrainState
-    model: nn.Module  # the one to call: state.model, or DistributedDataParallel around it
+    criterion: TrainingCriterion  # around state.model
     process: ProcessRank
-    dtype: torch.dtype  # in which the network computes
     log: RunLog
     bad_batches: BadBatches
 
@@ -121,6 +120,10 @@ def prepare(process: ProcessRank, config: RunConfig, log: RunLog) -> Training:
     for subset in ("train", "dev"):  # a missing part is told now, not after the first epoch
         data.parts(subset)
     dtype = choose_dtype(options, process.device)
+    criterion = TrainingCriterion(model, options, dtype)
+    data = AsrDataModule(config.data, model.subsampling_factor, criterion.min_num_frames)
+    for subset in ("train", "dev"):  # a missing part is told now, not after the first epoch
+        data.parts(subset)
     scaler = torch.amp.GradScaler(process.device.type, enabled=dtype == torch.float16)
     state = TrainState(model, build_optimizer(model, options), scaler)
     for note in start_or_resume(state, options, process):
@@ -150,9 +153,8 @@ def prepare(process: ProcessRank, config: RunConfig, log: RunLog) -> Training:
         data,
         data.tokenizer,
         state,
-        DistributedDataParallel(model) if process.world_size > 1 else model,
+        criterion,
         process,
-        dtype,
         log,
         BadBatches(options.max_bad_batches),
     )
@@ -178,7 +180,7 @@ def train_one_epoch(training: Training) -> None:
     """Train on the batches of the epoch that are not done yet."""
     options, process, log = training.config.train, training.process, training.log
     state, progress = training.state, training.state.progress
-    training.model.train()
+    training.criterion.train()
     started = time.monotonic()
     batches = training.data.train_batches(
         progress.epoch, progress.batch, process.rank, process.world_size
@@ -190,30 +192,17 @@ def train_one_epoch(training: Training) -> None:
             lr = learning_rate(options, progress.step + 1, progress.epochs_done)
             for group in state.optimizer.param_groups:
                 group["lr"] = lr
-            state.optimizer.zero_grad()
-            sums = loss_of_batch(
-                training.model,
-                batch,
-                training.tokenizer,
+            result = train_batch(
+                training.criterion,
+                read_batch(batch, training.tokenizer),
+                state,
                 options,
-                process.device,
-                training.dtype,
+                process,
+                training.bad_batches,
+                batch.get("num_failed", 0),
             )
-            result = backward(sums, state.scaler, process)
-            problem = step(state, result, options.grad_clip, training.bad_batches)
-            if problem is not None:
-                log.warning(f"epoch {progress.epoch}, batch {progress.batch} skipped: {problem}")
-                progress.add(bad_batches=1)
-            else:
-                progress.add(
-                    loss=result.loss,
-                    nll=result.nll,
-                    entropy=result.entropy,
-                    frames=result.frames,
-                    utterances=result.utterances,
-                )
-            log.excluded(result.excluded)
-            progress.add(excluded=result.num_excluded, seconds=time.monotonic() - started)
+            count(training, result)
+            progress.add(seconds=time.monotonic() - started)
             started = time.monotonic()
             progress.batch += 1
             progress.step += 1
@@ -231,22 +220,47 @@ def train_one_epoch(training: Training) -> None:
                 save_batch(training)
 
 
+def count(training: Training, result: BatchResult) -> None:
+    """Add a batch to the sums of the epoch, and log what was out of the ordinary."""
+    progress, log = training.state.progress, training.log
+    place = f"epoch {progress.epoch}, batch {progress.batch}"
+    for note in result.own.notes:
+        log.warning(f"{place}: {note}")
+    log.excluded(result.own.excluded)
+    progress.add(excluded=result.num_excluded)
+    if result.problem is not None:
+        log.warning(f"{place} skipped: {result.problem}")
+        progress.add(bad_batches=1)
+        return
+    head = training.criterion.main_head
+    progress.add(
+        loss=result.loss,
+        nll=result.terms[f"{head}_nll"],
+        entropy=result.terms[f"{head}_entropy"],
+        frames=result.frames,
+        utterances=result.utterances,
+        **result.terms,
+    )
+
+
 def log_batch(training: Training, result: BatchResult, lr: float) -> None:
     """A line and points of the curves, from time to time."""
     progress = training.state.progress
-    progress.mark()
-    entropy = result.entropy / max(1.0, result.frames)
+    names = training.criterion.term_names
+    progress.mark(names)
+    terms = {name: result.per_frame(name) for name in names}
+    listed = ", ".join(f"{name} {value:.4f}" for name, value in terms.items())
     training.log.info(
         f"epoch {progress.epoch}, batch {progress.batch}, step {progress.step}: loss "
         f"{result.loss_per_frame:.4f} per frame, epoch so far {progress.per_frame('loss'):.4f}, "
-        f"entropy {entropy:.4f}, {result.utterances:.0f} utterances, lr {lr:.2e}, "
+        f"{listed}, {result.utterances:.0f} utterances, lr {lr:.2e}, "
         f"{progress.sums['seconds']:.0f} s"
     )
     training.log.scalars(
         progress.step,
         train_loss=result.loss_per_frame,
-        train_entropy=entropy,
         train_learning_rate=lr,
+        **{f"train_{name}": value for name, value in terms.items()},
     )
 
 
@@ -254,12 +268,10 @@ def validate_now(training: Training) -> dict[str, float]:
     """Losses on the validation set, of which each process takes its share."""
     process = training.process
     figures = validate(
-        training.state.model,
+        training.criterion,
         training.data.valid_batches(process.rank, process.world_size),
         training.tokenizer,
-        training.config.train,
-        process.device,
-        training.dtype,
+        training.state.progress.step,
         process,
     )
     if not process.is_first:
@@ -285,9 +297,10 @@ def finish_epoch(training: Training) -> None:
     row: dict[str, Any] = {
         "epoch": epoch,
         "step": progress.step,
-        "train_loss": progress.per_frame("loss"),
-        "train_nll": progress.per_frame("nll"),
-        "train_entropy": progress.per_frame("entropy"),
+        **{
+            f"train_{name}": progress.per_frame(name)
+            for name in ("loss", "nll", "entropy", *training.criterion.term_names)
+        },
         **validate_now(training),
         "lr": learning_rate(options, progress.step, progress.epochs_done),
         "seconds": sums["seconds"],
@@ -295,7 +308,7 @@ def finish_epoch(training: Training) -> None:
         "excluded": sums["excluded"] + len(training.data.excluded),
         "bad_batches": sums.get("bad_batches", 0.0),
     }
-    progress.finish_epoch(row)
+    progress.finish_epoch(row, training.criterion.term_names)
     if not training.process.is_first:
         return
     path = options.exp_dir / f"epoch-{epoch}.pt"

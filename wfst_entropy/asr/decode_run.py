@@ -27,7 +27,7 @@ from wfst_entropy.asr.search.greedy import GreedySearch
 from wfst_entropy.asr.search.method import Hypothesis, Reads, SearchMethod, SearchSetup
 from wfst_entropy.asr.search.transducer_greedy import TransducerGreedy
 from wfst_entropy.asr.streaming.streaming_result import StreamingWord
-from wfst_entropy.asr.training.criterion import Utterances, read_batch
+from wfst_entropy.asr.training.utterances import Utterances, read_batch
 from wfst_entropy.asr.word_pieces import spell_words, words_of_tokens
 from wfst_entropy.decoding.alignment import ForcedAlignment, WordSpan, word_spans
 from wfst_entropy.fsa.errors import FsaError

@@ -18,8 +18,8 @@ from wfst_entropy.asr.decode_run import Decoder, reference_times
 from wfst_entropy.asr.models import ModelOptions
 from wfst_entropy.asr.options import OptionError, flag_name, load_config
 from wfst_entropy.asr.plots import AlignmentPicture, plot_alignment
-from wfst_entropy.asr.training.criterion import Utterances, read_batch
 from wfst_entropy.asr.training.run_config import RunConfig
+from wfst_entropy.asr.training.utterances import Utterances, read_batch
 
 _NOT_KNOWN = "-"
 

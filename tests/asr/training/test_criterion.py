@@ -6,12 +6,34 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from torch import nn
 
-from wfst_entropy.asr.training.criterion import Utterances, compute_loss, read_batch
+from wfst_entropy.asr.models import ModelOptions, build_model
+from wfst_entropy.asr.options import OptionError
+from wfst_entropy.asr.training.criterion import TrainingCriterion
+from wfst_entropy.asr.training.loss_terms import NotFiniteError, Term, require_finite
+from wfst_entropy.asr.training.train_options import TrainOptions
+from wfst_entropy.asr.training.utterances import Utterances, read_batch
 from wfst_entropy.fsa.errors import FsaFormatError, FsaValueError
 
 TOKENS = [[1, 2, 2], [3], [], [1, 1, 1, 1, 1]]
-LENGTHS = [9, 4, 3, 6]  # the last has too few frames: five labels and four repeats need nine
+LENGTHS = [9, 4, 3, 6]  # the last has too few frames for CTC: five labels, four repeats need nine
+
+
+class Given(nn.Module):
+    """A CTC model whose encoder returns what it is given as features, one frame for each."""
+
+    transducer = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ctc_output = nn.Linear(1, 1)  # where to compute
+
+    def forward_encoder(self, features, lengths):
+        return features, lengths
+
+    def ctc_log_probs(self, encoder_out):
+        return encoder_out.log_softmax(-1)
 
 
 def scores(seed: int = 0) -> torch.Tensor:
@@ -19,13 +41,14 @@ def scores(seed: int = 0) -> torch.Tensor:
     return torch.randn(4, 9, 5, dtype=torch.float64, generator=generator).requires_grad_()
 
 
-def utterances() -> Utterances:
-    names = [f"utt-{i}" for i in range(4)]
-    return Utterances(torch.zeros(4, 36, 80), torch.tensor(LENGTHS) * 4, TOKENS, names)
+def utterances(features, tokens=TOKENS, lengths=LENGTHS) -> Utterances:
+    names = [f"utt-{i}" for i in range(len(tokens))]
+    return Utterances(features, torch.tensor(lengths), list(tokens), names)
 
 
-def loss(logits, scale=0.0, kind="conditional"):
-    return compute_loss(logits.log_softmax(-1), torch.tensor(LENGTHS), utterances(), scale, kind)
+def loss(logits, scale=0.0, kind="conditional", batch=None):
+    options = TrainOptions(entropy_loss_scale=scale, entropy_kind=kind)
+    return TrainingCriterion(Given(), options)(batch or utterances(logits), step=0)
 
 
 def test_without_entropy_the_sum_is_that_of_torchs_ctc_loss():
@@ -42,13 +65,13 @@ def test_without_entropy_the_sum_is_that_of_torchs_ctc_loss():
     (expected_gradient,) = torch.autograd.grad(expected, logits)
     torch.testing.assert_close(sums.loss, expected)
     torch.testing.assert_close(gradient, expected_gradient)
-    assert sums.nll == pytest.approx(float(expected.detach()))
+    assert sums.terms["ctc_nll"] == pytest.approx(float(expected.detach()))
     assert (sums.num_utterances, sums.num_frames) == (3, 16)
 
 
 def test_an_utterance_too_short_is_named_with_the_frames_it_needs():
     excluded = loss(scores()).excluded
-    assert excluded == {"utt-3": "6 frames after subsampling, its 5 tokens need 9"}
+    assert excluded == {"utt-3 (0.06 s)": "6 frames after subsampling, its 5 tokens need 9"}
 
 
 @pytest.mark.parametrize("kind", ["conditional", "raw", "per-frame", "per-label"])
@@ -56,8 +79,9 @@ def test_an_utterance_too_short_is_named_with_the_frames_it_needs():
 def test_the_loss_is_nll_minus_scaled_entropy(kind, scale):
     logits = scores()
     sums = loss(logits, scale, kind)
-    assert float(sums.loss.detach()) == pytest.approx(sums.nll - scale * sums.entropy)
-    assert sums.entropy > 0
+    expected = sums.terms["ctc_nll"] - scale * sums.terms["ctc_entropy"]
+    assert float(sums.loss.detach()) == pytest.approx(expected)
+    assert sums.terms["ctc_entropy"] > 0
     assert torch.isfinite(torch.autograd.grad(sums.loss, logits)[0]).all()
 
 
@@ -70,15 +94,14 @@ def test_kinds_of_entropy_by_enumeration():
     posterior = weights / weights.sum()
     conditional = float(-(posterior * posterior.log()).sum())
     raw = float(-(weights * weights.log()).sum())
-    one = Utterances(torch.zeros(1, 12, 80), torch.tensor([12]), [[1]], ["utt-0"])
     for kind, expected in {
         "conditional": conditional,
         "raw": raw,
         "per-frame": conditional / 3,
         "per-label": conditional,
     }.items():
-        sums = compute_loss(logits.log_softmax(-1), torch.tensor([3]), one, 1.0, kind)
-        assert sums.entropy == pytest.approx(expected), kind
+        sums = loss(logits, 1.0, kind, utterances(logits, [[1]], [3]))
+        assert sums.terms["ctc_entropy"] == pytest.approx(expected), kind
 
 
 def test_a_step_along_the_gradient_moves_the_entropy_the_way_the_sign_says():
@@ -87,29 +110,224 @@ def test_a_step_along_the_gradient_moves_the_entropy_the_way_the_sign_says():
         before = loss(logits, scale)
         (gradient,) = torch.autograd.grad(before.loss, logits)
         after = loss((logits - 0.01 * gradient).detach(), scale)
-        assert sign * (after.entropy - before.entropy) > 0
+        assert sign * (after.terms["ctc_entropy"] - before.terms["ctc_entropy"]) > 0
 
 
 def test_nan_scores_are_named_and_not_computed():
     logits = scores().detach()
     logits[1, 2, 3] = float("nan")
-    assert loss(logits).not_finite == ["utt-1"]
+    assert loss(logits).not_finite == [1]
 
 
 def test_an_impossible_utterance_is_named():
-    log_probs = scores().detach().log_softmax(-1)
-    log_probs[1, :, 3] = -torch.inf  # the only label of the second utterance
-    sums = compute_loss(log_probs, torch.tensor(LENGTHS), utterances())
-    assert sums.not_finite == ["utt-1"]
+    logits = scores().detach()
+    logits[1, :, 3] = -torch.inf  # the only label of the second utterance
+    assert loss(logits).not_finite == [1]
 
 
 def test_a_batch_of_excluded_utterances_has_a_zero_gradient():
     logits = scores()
-    batch = utterances()
+    batch = utterances(logits)
     batch.excluded = dict.fromkeys(range(3), "no")
-    sums = compute_loss(logits.log_softmax(-1), torch.tensor(LENGTHS), batch)
+    sums = loss(logits, batch=batch)
     assert (sums.num_utterances, len(sums.excluded)) == (0, 4)
     assert (torch.autograd.grad(sums.loss, logits)[0] == 0).all()
+
+
+def transducer(**options):
+    torch.manual_seed(0)
+    sizes = {"encoder_dim": 8, "num_layers": 1, "decoder_dim": 6, "joiner_dim": 8, "vocab_size": 5}
+    return build_model(ModelOptions(use_transducer=True, dropout=0.0, **sizes, **options))
+
+
+def speech(num_utterances=3):
+    features = torch.randn(3, 80, 80, generator=torch.Generator().manual_seed(0)) * 4 - 8
+    whole = Utterances(features, torch.tensor([80, 60, 41]), [[1, 2, 2], [3], [4, 1]], list("abc"))
+    return whole.select(range(num_utterances))
+
+
+def gradients(criterion, batch, step=0):
+    criterion.zero_grad()
+    sums = criterion(batch, step)
+    sums.loss.backward()
+    return sums, {n: p.grad for n, p in criterion.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("prune_range", [0, 3])
+def test_the_gradient_of_a_sum_is_the_sum_of_the_terms_gradients(prune_range):
+    """With the weights by which the warm-ups say that each term counts."""
+    model = transducer()
+    common = {"prune_range": prune_range, "rnnt_warm_step": 10, "entropy_warm_up": 20}
+    options = TrainOptions(entropy_loss_scale=0.5, ctc_loss_scale=0.3, **common)
+    _, joint = gradients(TrainingCriterion(model, options), speech(), step=5)
+    main = 0.55 if prune_range else 1.0
+    weights = {
+        "ctc_nll": 0.3,
+        "ctc_entropy": -0.3 * 0.125,
+        "simple_nll": 0.75,
+        "transducer_nll": main,
+        "transducer_entropy": -main * 0.125,
+    }
+    criterion = TrainingCriterion(model, options)
+    found = {}
+    for name in criterion.term_names:
+        terms = {}
+        criterion._terms = lambda outputs, terms=terms: terms.setdefault(
+            "all", TrainingCriterion._terms(criterion, outputs)
+        )
+        criterion.zero_grad()
+        criterion(speech(), 5)
+        (term,) = [term for term in terms["all"] if term.name == name]
+        assert term.scale == pytest.approx(weights[name]), name
+        term.values.sum().backward()
+        for parameter, p in criterion.named_parameters():
+            if p.grad is not None:
+                found[parameter] = found.get(parameter, 0.0) + weights[name] * p.grad
+    assert joint.keys() == found.keys()
+    for name, gradient in joint.items():
+        torch.testing.assert_close(gradient, found[name], atol=1e-4, rtol=1e-4, msg=name)
+
+
+@pytest.mark.parametrize("rnnt_type", ["regular", "modified", "constrained"])
+def test_windows_of_all_positions_are_the_whole_lattice(rnnt_type):
+    model = transducer()
+    terms = [
+        gradients(TrainingCriterion(model, TrainOptions(prune_range=s, rnnt_type=rnnt_type)), speech())
+        for s in (0, 9)
+    ]
+    for name in ("transducer_nll", "transducer_entropy", "ctc_nll"):
+        assert terms[0][0].terms[name] == pytest.approx(terms[1][0].terms[name], rel=1e-5)
+
+
+def lattice_nll(log_probs, labels, num_frames):
+    """-log of the sum over alignments, by the recursion of Graves 2012, Eq. 16."""
+    alpha = {(0, 0): log_probs.new_zeros(())}
+    for t in range(num_frames):
+        for u in range(len(labels) + 1):
+            ways = []
+            if t and (t - 1, u) in alpha:
+                ways.append(alpha[t - 1, u] + log_probs[t - 1, u, 0])
+            if u:
+                ways.append(alpha[t, u - 1] + log_probs[t, u - 1, labels[u - 1]])
+            if ways:
+                alpha[t, u] = torch.stack(ways).logsumexp(0)
+    last = (num_frames - 1, len(labels))
+    return -(alpha[last] + log_probs[last[0], last[1], 0])
+
+
+def test_the_transducers_nll_by_the_recursion():
+    model, batch = transducer(use_ctc=False), speech()
+    options = TrainOptions(prune_range=0)
+    sums, found = gradients(TrainingCriterion(model, options), batch)
+    assert set(sums.terms) == {"transducer_nll", "transducer_entropy"}
+    model.zero_grad()
+    encoder_out, lengths = model.forward_encoder(batch.features, batch.num_frames)
+    head = model.transducer
+    total = torch.zeros(())
+    for row, labels in enumerate(batch.tokens):
+        lm = head.joiner.decoder_proj(head.predictor(torch.tensor([labels])))
+        am = head.joiner.encoder_proj(encoder_out[row : row + 1])
+        log_probs = head.joiner(am.unsqueeze(2), lm.unsqueeze(1)).log_softmax(-1)[0]
+        total = total + lattice_nll(log_probs, labels, int(lengths[row]))
+    assert sums.terms["transducer_nll"] == pytest.approx(float(total.detach()), rel=1e-5)
+    total.backward()
+    for name, parameter in model.named_parameters():
+        if parameter.grad is not None:
+            torch.testing.assert_close(found[f"model.{name}"], parameter.grad, atol=1e-4, rtol=1e-3)
+
+
+def test_a_transducer_needs_fewer_frames_than_ctc():
+    needed = {
+        (0, "regular"): 1,
+        (3, "regular"): 4,
+        (0, "modified"): 7,
+        (3, "constrained"): 7,
+    }
+    for (prune_range, rnnt_type), least in needed.items():
+        options = TrainOptions(prune_range=prune_range, rnnt_type=rnnt_type)
+        model = transducer(use_ctc=False)
+        criterion = TrainingCriterion(model, options)
+        assert criterion.min_num_frames([1] * 7) == least
+        for frames in (least, least - 1):
+            features = torch.zeros(1, 4 * max(1, frames), 80)
+            batch = Utterances(features, torch.tensor([4 * frames]), [[1] * 7], ["a"])
+            if frames:
+                sums = criterion(batch, step=0)
+                assert sums.num_utterances == int(frames == least), (prune_range, rnnt_type)
+                assert not sums.not_finite
+    both = TrainingCriterion(transducer(), TrainOptions(prune_range=0))
+    assert both.min_num_frames([1] * 7) == 13
+
+
+def test_nan_of_any_part_of_a_transducer_is_named():
+    for name in ("simple_am_proj", "joiner.output", "predictor.embedding"):
+        model = transducer(use_ctc=False)
+        with torch.no_grad():
+            model.transducer.get_submodule(name).weight.fill_(torch.nan)
+        sums = TrainingCriterion(model, TrainOptions())(speech(), step=0)
+        assert sums.not_finite == [0, 1, 2], name
+
+
+class Extra:
+    """Further terms, as distillation has them."""
+
+    names = ("extra",)
+    label_scale = 0.0
+    keeps_logits = True
+
+    def __init__(self, rows_not_finite=()):
+        self.rows_not_finite = list(rows_not_finite)
+
+    def terms(self, outputs, criterion):
+        if self.rows_not_finite:
+            raise NotFiniteError(self.rows_not_finite)
+        values = outputs.logits.float().square().flatten(1).sum(1)
+        return [Term("extra", 2.0, values)]
+
+
+@pytest.mark.parametrize("prune_range", [0, 3])
+def test_further_terms_join_the_loss(prune_range):
+    criterion = TrainingCriterion(transducer(), TrainOptions(prune_range=prune_range))
+    criterion.distiller = Extra()
+    sums, _ = gradients(criterion, speech())
+    assert criterion.term_names[-1] == "extra" and sums.terms["transducer_nll"] > 0
+    assert float(sums.loss.detach()) == pytest.approx(2 * sums.terms["extra"])
+    criterion.distiller = Extra([1])
+    assert criterion(speech(), 0).not_finite == [1]
+
+
+def test_the_checkpoint_is_that_of_the_model_alone():
+    model = transducer()
+    criterion = TrainingCriterion(model, TrainOptions())
+    assert set(criterion.state_dict()) == {f"model.{name}" for name in model.state_dict()}
+
+
+def test_a_model_without_a_head_is_refused():
+    model = Given()
+    model.ctc_output = None
+    with pytest.raises(OptionError, match="use_ctc: the model has no head"):
+        TrainingCriterion(model, TrainOptions())
+
+
+def test_infinities_and_nans_are_found_by_row():
+    x = torch.zeros(4, 2, 3)
+    x[1, 0, 0], x[2, 1, 2], x[3, 0, 1] = torch.nan, torch.inf, -torch.inf
+    with pytest.raises(NotFiniteError) as caught:
+        require_finite(x, torch.zeros(4, 0))
+    assert caught.value.rows == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"prune_range": 1}, "prune_range: needs 2 label positions or more, or 0"),
+        ({"am_scale": 0.5, "lm_scale": 0.6}, "am_scale: with lm_scale"),
+        ({"rnnt_warm_step": -1}, "rnnt_warm_step: needs at least 0"),
+    ],
+)
+def test_options_out_of_range_are_refused(options, message):
+    with pytest.raises(OptionError, match=message):
+        TrainOptions(**options)
 
 
 class Letters:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -28,7 +28,7 @@ from lhotse.utils import fastcopy
 from wfst_entropy.asr.data.batch_loader import BatchLoader, LoadedBatch
 from wfst_entropy.asr.data.errors import DataError
 from wfst_entropy.asr.data.fbank import ExtractorName, make_extractor
-from wfst_entropy.asr.data.filters import usable_cuts
+from wfst_entropy.asr.data.filters import ctc_min_num_frames, usable_cuts
 from wfst_entropy.asr.data.manifest_files import Excluded, iter_cuts
 from wfst_entropy.asr.data.manifests import FULL_LIBRI_PARTS, PREFIX, subset_of
 from wfst_entropy.asr.data.packed_cuts import PackedCuts
@@ -127,16 +127,24 @@ class AsrDataModule:
       options: see `DataOptions`.
       subsampling_factor: feature frames per output frame of the model, for the shortest duration
         that a transcript needs.
+      min_num_frames: the fewest output frames that transcripts, as lists of tokens, need; by
+        default those of CTC.
 
     Attributes:
       options: the options.
       failed: utterance id to what went wrong when it was loaded.
     """
 
-    def __init__(self, options: DataOptions, subsampling_factor: int = 4) -> None:
+    def __init__(
+        self,
+        options: DataOptions,
+        subsampling_factor: int = 4,
+        min_num_frames: Callable[[Sequence[int]], int] = ctc_min_num_frames,
+    ) -> None:
         self.options = options
         self.failed: dict[str, Excluded] = {}
         self._subsampling_factor = subsampling_factor
+        self._min_num_frames = min_num_frames
         self._excluded: list[Excluded] = []
         self._train_seconds = 0.0
 
@@ -168,6 +176,7 @@ class AsrDataModule:
                 (cut for part in parts for cut in self._read(part)),
                 self.tokenizer.encode,
                 self._excluded.append,
+                min_num_frames=self._min_num_frames,
                 subsampling_factor=self._subsampling_factor,
                 min_duration=options.min_cut_duration,
                 max_duration=options.max_cut_duration,

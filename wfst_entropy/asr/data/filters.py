@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
+from typing import Any
 
 from lhotse import MonoCut
 
@@ -11,13 +12,13 @@ from wfst_entropy.asr.data.manifest_files import Excluded
 from wfst_entropy.fsa.errors import FsaError
 
 
-def min_num_frames(labels: Sequence[int]) -> int:
+def ctc_min_num_frames(labels: Sequence[int]) -> int:
     """The fewest frames that CTC needs: one per label, and a blank between equal neighbours.
 
     `topologies.ctc.min_num_frames` does this for batches. For one utterance at a time, and all of
     LibriSpeech, its tensors would take minutes.
 
-    >>> min_num_frames([3, 3, 4])
+    >>> ctc_min_num_frames([3, 3, 4])
     4
     """
     return len(labels) + sum(a == b for a, b in pairwise(labels))
@@ -30,6 +31,7 @@ def why_unusable(
     subsampling_factor: int,
     min_duration: float,
     max_duration: float,
+    min_num_frames: Callable[[Sequence[int]], int] = ctc_min_num_frames,
 ) -> str | None:
     """Returns why a cut cannot be trained on, None when it can.
 
@@ -39,6 +41,7 @@ def why_unusable(
       subsampling_factor: feature frames per output frame of the model.
       min_duration: seconds.
       max_duration: seconds.
+      min_num_frames: the fewest output frames that a sequence of labels needs.
     """
     if len(cut.supervisions) != 1:
         return f"needs one supervision, has {len(cut.supervisions)}"
@@ -65,7 +68,7 @@ def usable_cuts(
     cuts: Iterable[MonoCut],
     encode: Callable[[str], list[int]],
     on_excluded: Callable[[Excluded], None],
-    **limits: float,
+    **limits: Any,
 ) -> Iterator[MonoCut]:
     """Yields the cuts that can be trained on, and tells of the others.
 
@@ -76,7 +79,7 @@ def usable_cuts(
       **limits: as for `why_unusable`.
     """
     for cut in cuts:
-        cause = why_unusable(cut, encode, **limits)  # type: ignore[arg-type]
+        cause = why_unusable(cut, encode, **limits)
         if cause is None:
             yield cut
         else:

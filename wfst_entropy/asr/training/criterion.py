@@ -1,49 +1,20 @@
-"""The training loss: CTC on graphs, with the entropy of the alignments."""
+"""The training loss: the weighted sum of the terms of all heads of a model."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from wfst_entropy.asr.training.train_options import EntropyKind
-from wfst_entropy.fsa import DenseFsaVec
-from wfst_entropy.fsa.errors import FsaError, FsaValueError
-from wfst_entropy.losses.fsa import fsa_alignment
-from wfst_entropy.topologies.ctc import ctc_graph, min_num_frames
-
-
-class TokenEncoder(Protocol):
-    """What turns a transcript into token ids."""
-
-    def encode(self, text: str) -> list[int]:
-        """Token ids of a transcript."""
-        ...
-
-
-@dataclasses.dataclass
-class Utterances:
-    """One batch as the model and the loss need it.
-
-    Args:
-      features: ``(N, T, F)`` float32.
-      num_frames: ``(N,)``, feature frames per utterance.
-      tokens: Token ids per utterance.
-      names: What to call the utterances in messages.
-      excluded: Why an utterance takes no part in the loss, by its position in the batch.
-
-    >>> Utterances(torch.zeros(1, 4, 80), torch.tensor([4]), [[1]], ["utt-1"]).excluded
-    {}
-    """
-
-    features: Tensor
-    num_frames: Tensor
-    tokens: list[list[int]]
-    names: list[str]
-    excluded: dict[int, str] = dataclasses.field(default_factory=dict)
+from wfst_entropy.asr.models import AsrModel
+from wfst_entropy.asr.options import OptionError
+from wfst_entropy.asr.training.ctc_term import CtcTerm
+from wfst_entropy.asr.training.loss_terms import BatchOutputs, ExtraTerms, NotFiniteError, Term
+from wfst_entropy.asr.training.train_options import TrainOptions
+from wfst_entropy.asr.training.transducer_term import TransducerTerm
+from wfst_entropy.asr.training.utterances import Utterances
 
 
 @dataclasses.dataclass
@@ -51,146 +22,179 @@ class LossSums:
     """Sums over the utterances of a batch that have an alignment.
 
     Args:
-      loss: Sum of NLL - scale * H, a scalar that carries the gradient.
-      nll: Sum of the negative log-likelihoods, nats.
-      entropy: Sum of the entropies H of the kind asked for.
+      loss: Sum of the losses, a scalar that carries the gradient.
+      terms: Sums of the terms by name, before their scales; nats.
       num_frames: Output frames of these utterances.
       num_utterances: How many these are.
-      not_finite: Names of utterances whose loss is NaN or infinite.
-      excluded: What was left out, and why: ``{name: reason}``.
-      num_failed: Utterances that should have been in the batch but could not be read.
+      not_finite: Utterances whose loss is NaN or infinite, by their position in the batch; when
+        there are any, nothing else is of use.
+      excluded: What was left out, and why: ``{name (duration): reason}``.
+      notes: What else happened, for the log.
 
-    >>> LossSums(torch.tensor(0.0), 0.0, 0.0, 0, 0, [], {}).not_finite
+    >>> LossSums(torch.tensor(0.0)).not_finite
     []
     """
 
     loss: Tensor
-    nll: float
-    entropy: float
-    num_frames: int
-    num_utterances: int
-    not_finite: list[str]
-    excluded: dict[str, str]
-    num_failed: int = 0
+    terms: dict[str, float] = dataclasses.field(default_factory=dict)
+    num_frames: int = 0
+    num_utterances: int = 0
+    not_finite: list[int] = dataclasses.field(default_factory=list)
+    excluded: dict[str, str] = dataclasses.field(default_factory=dict)
+    notes: list[str] = dataclasses.field(default_factory=list)
 
 
-def read_batch(batch: dict[str, Any], tokenizer: TokenEncoder) -> Utterances:
-    """Take the utterances out of a batch of lhotse's ``K2SpeechRecognitionDataset``.
+class TrainingCriterion(nn.Module):
+    r"""The loss of a batch: the sum over utterances of all terms with their scales.
+
+    .. math::
+        \lambda_{ctc} (NLL_{ctc} - s H_{ctc}) + w_s NLL_{simple}
+        + w_p (NLL_{transducer} - s H_{transducer}) + \text{further terms}
+
+    The entropy regularisation acts on the lattice of each head that the model has: the CTC
+    alignments of the transcript, and the transducer's alignments (those inside the windows if it
+    is pruned), each with the weight of its head. A positive scale ``s`` rewards entropy. See
+    :class:`CtcTerm` and :class:`TransducerTerm`.
+
+    An utterance for which a head's lattice has no path is left out of all terms, and named.
 
     Args:
-      batch: The dict with ``inputs`` and ``supervisions``, one supervision per cut.
-      tokenizer: Turns transcripts into token ids. A transcript that it refuses with an
-        :class:`FsaError` excludes its utterance, as do features that are not finite.
-
-    Returns:
-      The utterances, on the CPU.
+      model: The model. It is a submodule; checkpoints hold the state of the model alone.
+      options: The scales and kinds.
+      dtype: In which the network computes; losses are computed in float32.
 
     Raises:
-      FsaValueError: when a cut has several supervisions.
+      OptionError: when the model has no head.
 
-    >>> class Letters:
-    ...     def encode(self, text):
-    ...         return [ord(letter) - 96 for letter in text]
-    >>> supervisions = {"text": ["ab"], "num_frames": [7], "sequence_idx": [0], "cut": []}
-    >>> batch = {"inputs": torch.zeros(1, 7, 80), "supervisions": supervisions}
-    >>> read_batch(batch, Letters()).tokens
-    [[1, 2]]
+    >>> from wfst_entropy.asr.models import ModelOptions, build_model
+    >>> _ = torch.manual_seed(0)
+    >>> model = build_model(ModelOptions(encoder_dim=8, num_layers=1, vocab_size=5))
+    >>> criterion = TrainingCriterion(model, TrainOptions())
+    >>> batch = Utterances(torch.zeros(1, 12, 80), torch.tensor([12]), [[1]], ["a"])
+    >>> sums = criterion(batch, step=0)
+    >>> sorted(sums.terms), sums.num_frames, sums.loss.item() > 0
+    (['ctc_entropy', 'ctc_nll'], 3, True)
     """
-    supervisions = batch["supervisions"]
-    rows = [int(row) for row in supervisions["sequence_idx"]]
-    names = [cut.id for cut in supervisions.get("cut", [])] or [f"row {row}" for row in rows]
-    if len(set(rows)) != len(rows):
-        twice = next(name for name, row in zip(names, rows) if rows.count(row) > 1)
-        raise FsaValueError(
-            f"batch: needs one supervision per cut, cut {twice} has several; "
-            "cut the recordings with trim_to_supervisions() first"
+
+    def __init__(
+        self, model: AsrModel, options: TrainOptions, dtype: torch.dtype = torch.float32
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.dtype = dtype
+        has_ctc, has_transducer = model.ctc_output is not None, model.transducer is not None
+        if not has_ctc and not has_transducer:
+            raise OptionError(
+                "use_ctc: the model has no head to train; set --use-ctc or --use-transducer"
+            )
+        self.ctc_term = CtcTerm(options, alone=not has_transducer) if has_ctc else None
+        self.transducer_term = TransducerTerm(options) if has_transducer else None
+        self._distiller: ExtraTerms | None = None
+
+    @property
+    def distiller(self) -> ExtraTerms | None:
+        """What adds further terms, None for nothing."""
+        return self._distiller
+
+    @distiller.setter
+    def distiller(self, distiller: ExtraTerms | None) -> None:
+        self._distiller = distiller
+        if self.transducer_term is not None:
+            self.transducer_term.reuse_logits = distiller is None or not distiller.keeps_logits
+
+    @property
+    def term_names(self) -> tuple[str, ...]:
+        """Names of all terms, the same for every batch."""
+        heads = [term for term in (self.ctc_term, self.transducer_term) if term is not None]
+        names = tuple(name for term in heads for name in term.names)
+        return names + (() if self.distiller is None else tuple(self.distiller.names))
+
+    @property
+    def main_head(self) -> str:
+        """Whose NLL and entropy stand for the run: ``transducer`` where there is one, or ``ctc``."""
+        return "ctc" if self.transducer_term is None else "transducer"
+
+    def forward(self, utterances: Utterances, step: int) -> LossSums:
+        """The loss of a batch and its parts.
+
+        Args:
+          utterances: The batch, on any device.
+          step: Batches trained before this one.
+
+        Returns:
+          Sums over the batch. When some output of the network is not finite, only the rows are
+          named. The loss is in the graph of the encoder even then, and with no utterance left.
+        """
+        device = next(self.model.parameters()).device
+        features, num_frames = utterances.features.to(device), utterances.num_frames.to(device)
+        with torch.autocast(device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
+            encoder_out, lengths = self.model.forward_encoder(features, num_frames)
+            lengths = lengths.cpu()
+            left_out = utterances.excluded | self._without_path(utterances, lengths)
+            excluded = {utterances.with_duration(i): why for i, why in left_out.items()}
+            used = [i for i in range(len(utterances)) if i not in left_out]
+            nothing = encoder_out.float().sum() * 0.0
+            if not used:
+                return LossSums(nothing, excluded=excluded)
+            outputs = self._outputs(utterances, used, encoder_out, lengths, step)
+            try:
+                terms = self._terms(outputs)
+            except NotFiniteError as error:
+                return LossSums(nothing, not_finite=[used[row] for row in error.rows])
+        losses = torch.stack([term.weighted() for term in terms]).sum(0)
+        finite = losses.detach().isfinite().tolist()
+        return LossSums(
+            loss=losses.sum(),
+            terms={term.name: float(term.values.detach().sum()) for term in terms},
+            num_frames=int(outputs.lengths.sum()),
+            num_utterances=len(used),
+            not_finite=[row for row, ok in zip(used, finite) if not ok],
+            excluded=excluded,
         )
-    tokens: list[list[int]] = []
-    excluded: dict[int, str] = {}
-    for i, text in enumerate(supervisions["text"]):
-        try:
-            tokens.append(list(tokenizer.encode(text)))
-        except FsaError as error:
-            tokens.append([])
-            excluded[i] = f"its transcript cannot be written in tokens: {error}"
-    num_frames = torch.as_tensor(supervisions["num_frames"], dtype=torch.int64)
-    features = batch["inputs"][rows]
-    for i in (~features.isfinite().flatten(1).all(dim=1)).nonzero().flatten().tolist():
-        # left in, they would spoil the statistics of the other utterances
-        features[i] = 0.0
-        excluded[i] = "its features are not finite"
-    return Utterances(features, num_frames, tokens, names, excluded)
 
+    def min_num_frames(self, tokens: Sequence[int]) -> int:
+        """The fewest output frames over which a transcript has an alignment in every head."""
+        heads = [term for term in (self.ctc_term, self.transducer_term) if term is not None]
+        return max(term.min_num_frames(tokens) for term in heads)
 
-def compute_loss(
-    log_probs: Tensor,
-    lengths: Tensor,
-    utterances: Utterances,
-    entropy_loss_scale: float = 0.0,
-    entropy_kind: EntropyKind = "conditional",
-) -> LossSums:
-    r"""Sum of :math:`-\log p(y|x) - scale \cdot H` over the utterances of a batch.
+    def _without_path(self, utterances: Utterances, lengths: Tensor) -> dict[int, str]:
+        needed = [self.min_num_frames(tokens) for tokens in utterances.tokens]
+        return {
+            i: f"{length} frames after subsampling, its {len(utterances.tokens[i])} tokens need "
+            f"{need}"
+            for i, (length, need) in enumerate(zip(lengths.tolist(), needed))
+            if length < need
+        }
 
-    Each transcript becomes a CTC graph, whose alignments with the model's output are summed by the
-    graph engine. An utterance too short for its labels has no alignment: it is excluded and named.
+    def _outputs(
+        self,
+        utterances: Utterances,
+        used: list[int],
+        encoder_out: Tensor,
+        lengths: Tensor,
+        step: int,
+    ) -> BatchOutputs:
+        if len(used) < len(utterances):
+            utterances, encoder_out, lengths = (
+                utterances.select(used),
+                encoder_out[used],
+                lengths[used],
+            )
+        targets, target_lengths = utterances.padded_tokens(encoder_out.device)
+        outputs = BatchOutputs(utterances, step, targets, target_lengths, encoder_out, lengths)
+        if self.ctc_term is not None:
+            outputs.ctc_log_probs = self.model.ctc_log_probs(encoder_out)
+        return outputs
 
-    Args:
-      log_probs: Log-probabilities of tokens ``(N, T', C)``, float32.
-      lengths: ``(N,)``, output frames per utterance.
-      utterances: Transcripts and names of the batch.
-      entropy_loss_scale: Weight of the entropy; positive rewards it, negative penalises it.
-      entropy_kind: ``conditional``: entropy of the alignments given the transcript, nats; ``raw``:
-        :math:`-\sum_\pi p(\pi) \log p(\pi)` over unnormalised alignments; ``per-frame`` and
-        ``per-label``: the conditional one divided by either count.
-
-    Returns:
-      Sums for the batch. With a NaN in ``log_probs`` the loss is not computed; the utterances are
-      named in ``not_finite``.
-
-    >>> log_probs = torch.full((1, 3, 2), 0.5).log()
-    >>> utterances = Utterances(torch.zeros(1, 12, 80), torch.tensor([12]), [[1]], ["utt-1"])
-    >>> sums = compute_loss(log_probs, torch.tensor([3]), utterances)
-    >>> round(sums.nll, 4), round(sums.entropy, 4)  # 6 alignments of probability 1/8
-    (0.2877, 1.7918)
-    """
-    excluded = utterances.excluded | _too_short(utterances.tokens, lengths)
-    names = utterances.names
-    nan_rows = log_probs.detach().isnan().flatten(1).any(dim=1).tolist()
-    not_finite = [name for name, is_nan in zip(names, nan_rows) if is_nan]
-    if not_finite:
-        return LossSums(log_probs.sum(), 0.0, 0.0, 0, 0, not_finite, {})
-    used = [i for i in range(len(names)) if i not in excluded]
-    reasons = {names[i]: reason for i, reason in excluded.items()}
-    if not used:
-        # zero, but with a gradient: other processes wait for this one's
-        return LossSums(log_probs.sum() * 0.0, 0.0, 0.0, 0, 0, [], reasons)
-
-    lengths = lengths[used]
-    tokens = [utterances.tokens[i] for i in used]
-    dense = DenseFsaVec.from_lengths(log_probs[used], lengths)
-    alignment = fsa_alignment(
-        ctc_graph(tokens, device=log_probs.device),
-        dense,
-        kind=entropy_kind.replace("-", "_"),
-        target_lengths=[len(labels) for labels in tokens],
-    )
-    losses = alignment.nll - entropy_loss_scale * alignment.entropy
-    finite = losses.detach().isfinite().tolist()
-    return LossSums(
-        loss=losses.sum(),
-        nll=float(alignment.nll.detach().sum()),
-        entropy=float(alignment.entropy.detach().sum()),
-        num_frames=int(lengths.sum()),
-        num_utterances=len(used),
-        not_finite=[names[i] for i, ok in zip(used, finite) if not ok],
-        excluded=reasons,
-    )
-
-
-def _too_short(tokens: Sequence[Sequence[int]], lengths: Tensor) -> dict[int, str]:
-    needed = min_num_frames(tokens).tolist()
-    return {
-        i: f"{length} frames after subsampling, its {len(tokens[i])} tokens need {need}"
-        for i, (length, need) in enumerate(zip(lengths.tolist(), needed))
-        if length < need
-    }
+    def _terms(self, outputs: BatchOutputs) -> list[Term]:
+        terms: list[Term] = []
+        if self.ctc_term is not None:
+            terms += self.ctc_term.terms(outputs)
+        if self.transducer_term is not None:
+            assert self.model.transducer is not None  # as when the criterion was made
+            terms += self.transducer_term.terms(self.model.transducer, outputs)
+        if self.distiller is not None:
+            for term in terms:
+                term.scale *= self.distiller.label_scale
+            terms += self.distiller.terms(outputs, self)
+        return terms

@@ -5,14 +5,18 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from torch import Tensor
 
 from wfst_entropy.asr.options import OptionError
+
+# values in one message between processes
+_BUCKET_SIZE = 10_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,6 +109,61 @@ def sum_over_processes(values: list[float], process: ProcessRank) -> list[float]
     sums = torch.tensor(values, dtype=torch.float64, device=process.device)
     dist.all_reduce(sums)
     return sums.tolist()
+
+
+def sum_gradients(parameters: Sequence[Tensor], factor: float, process: ProcessRank) -> None:
+    """Add up the gradients of all processes, times a factor.
+
+    This is done once all have computed theirs, rather than meanwhile as DistributedDataParallel
+    does: a process may then compute its share in parts, or fail to, without others waiting in the
+    middle of their gradients; and a parameter that one or all processes did not use is no matter.
+
+    Args:
+      parameters: Whose ``grad`` is changed in place; all processes must call this together. A
+        parameter without a gradient in any process keeps none.
+      factor: What the sums are multiplied by.
+      process: Which process this is.
+
+    >>> weight = torch.ones(2, requires_grad=True)
+    >>> weight.sum().backward()
+    >>> sum_gradients([weight], 0.5, ProcessRank(0, 1, torch.device("cpu")))
+    >>> weight.grad
+    tensor([0.5000, 0.5000])
+    """
+    if process.world_size > 1:
+        has_gradient = [float(parameter.grad is not None) for parameter in parameters]
+        anywhere = sum_over_processes(has_gradient, process)
+        used = [parameter for parameter, count in zip(parameters, anywhere) if count]
+        for bucket in _buckets(used):
+            _sum_bucket(bucket)
+    for parameter in parameters:
+        if parameter.grad is not None:
+            parameter.grad.mul_(factor)
+
+
+def _buckets(parameters: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    """Parameters of one dtype in groups: a message for each parameter would take too long."""
+    bucket: list[Tensor] = []
+    size = 0
+    for parameter in parameters:
+        if bucket and (size > _BUCKET_SIZE or parameter.dtype != bucket[0].dtype):
+            yield bucket
+            bucket, size = [], 0
+        bucket.append(parameter)
+        size += parameter.numel()
+    if bucket:
+        yield bucket
+
+
+def _sum_bucket(parameters: list[Tensor]) -> None:
+    for parameter in parameters:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    dist.all_reduce(flat)
+    for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients])):
+        gradient.copy_(part.view_as(gradient))
 
 
 def _spawned(rank: int, world_size: int, run: Callable[..., None], args: tuple[Any, ...]) -> None:

@@ -9,6 +9,7 @@ from typing import Literal
 from wfst_entropy.asr.options import OptionError, option
 
 EntropyKind = Literal["conditional", "raw", "per-frame", "per-label"]
+RnntType = Literal["regular", "modified", "constrained"]
 
 
 @dataclasses.dataclass
@@ -56,16 +57,50 @@ class TrainOptions:
         10, "Stop after this many batches in a row with a loss or gradient that is not finite."
     )
 
+    ctc_loss_scale: float = option(
+        0.2, "Weight of the CTC loss beside a transducer's; without a transducer it has 1."
+    )
+    prune_range: int = option(
+        5, "Label positions in a frame's window of the transducer's lattice; 0: the whole lattice."
+    )
+    simple_loss_scale: float = option(
+        0.5, "Weight of the loss whose alignments choose these windows, after the warm-up."
+    )
+    am_scale: float = option(
+        0.0, "Share of the encoder alone in that loss's scores, in 0..1."
+    )
+    lm_scale: float = option(
+        0.25, "Share of the label network alone in that loss's scores, in 0..1."
+    )
+    rnnt_warm_step: int = option(
+        2000,
+        "Batches over which the weight of that loss falls from 1, and the weight of the loss in "
+        "windows rises from 0.1 to 1.",
+    )
+    rnnt_type: RnntType = option(
+        "regular",
+        "regular: any number of labels in a frame; modified: a label or a blank; constrained: at "
+        "most one label, and then a blank.",
+    )
+    fastemit_lambda: float = option(
+        0.0, "The gradient of the transducer's label arcs is multiplied by one plus this."
+    )
+    delay_penalty: float = option(
+        0.0, "Added to a label's log-probability for each frame that it comes earlier."
+    )
+    delay_penalty_warm_up: int = option(0, "Batches over which the delay penalty rises from 0.")
+
     entropy_loss_scale: float = option(
         0.0,
-        "The loss of an utterance is NLL - scale * H with H the entropy of its alignments: "
-        "a positive scale rewards entropy, a negative one penalises it.",
+        "The loss of an utterance is NLL - scale * H with H the entropy of its alignments, for "
+        "each head: a positive scale rewards entropy, a negative one penalises it.",
     )
     entropy_kind: EntropyKind = option(
         "conditional",
         "H: entropy of the alignments given the transcript in nats; raw: of their unnormalised "
         "weights; per-frame, per-label: the conditional one divided by either count.",
     )
+    entropy_warm_up: int = option(0, "Batches over which the scale of the entropy rises from 0.")
 
     use_bf16: bool | None = option(
         None, "Compute in bfloat16; none: where the processor has instructions for it."
@@ -88,6 +123,19 @@ class TrainOptions:
             raise OptionError("use_fp16: cannot be used together with use_bf16; choose one")
         for name in ("start_batch", "save_every_n", "warm_up", "valid_interval", "weight_decay"):
             _at_least(self, name, 0)
+        for name in ("rnnt_warm_step", "entropy_warm_up", "delay_penalty_warm_up"):
+            _at_least(self, name, 0)
+        for name in ("ctc_loss_scale", "simple_loss_scale", "am_scale", "lm_scale"):
+            _at_least(self, name, 0)
+        if self.am_scale + self.lm_scale > 1:
+            raise OptionError(
+                "am_scale: with lm_scale it may not make more than 1, they are shares of one whole; "
+                f"got {self.am_scale} and {self.lm_scale}"
+            )
+        if self.prune_range not in (0, *range(2, 2**20)):
+            raise OptionError(
+                f"prune_range: needs 2 label positions or more, or 0 for all, got {self.prune_range}"
+            )
         for name in ("keep_last_k", "max_bad_batches", "lr_batches"):
             _at_least(self, name, 1)
         for name in ("base_lr", "lr_epochs", "grad_clip"):

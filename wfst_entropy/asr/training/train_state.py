@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,11 @@ class Progress:
       best_train_loss: Lowest loss per frame of an epoch.
       best_valid_loss: Lowest validation loss per frame.
       sums: Sums over the batches of this epoch, by name.
-      curve: Points within this epoch: batches done, and the sums of NLL, entropy and frames.
-      history: One row of figures per finished epoch, with its curve.
+      curve: Points within this epoch: batches done, and the sums of NLL and entropy of the main
+        head, and of frames.
+      term_curves: For each term of the loss, points within this epoch: batches done, and the sums
+        of the term and of frames.
+      history: One row of figures per finished epoch, with its curves.
 
     >>> Progress(epoch=3, batch=5, batches_per_epoch=10).epochs_done
     2.5
@@ -44,6 +48,7 @@ class Progress:
     best_valid_loss: float = math.inf
     sums: dict[str, float] = dataclasses.field(default_factory=dict)
     curve: list[list[float]] = dataclasses.field(default_factory=list)
+    term_curves: dict[str, list[list[float]]] = dataclasses.field(default_factory=dict)
     history: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
     @property
@@ -63,16 +68,19 @@ class Progress:
         frames = self.sums.get("frames", 0.0)
         return self.sums.get(name, 0.0) / frames if frames else math.nan
 
-    def mark(self) -> None:
-        """Add a point to this epoch's curve."""
+    def mark(self, terms: Sequence[str] = ()) -> None:
+        """Add a point to this epoch's curves, those of the terms too."""
         sums = [self.sums.get(name, 0.0) for name in ("nll", "entropy", "frames")]
         self.curve.append([self.batch, *sums])
+        for name in terms:
+            point = [self.batch, self.sums.get(name, 0.0), self.sums.get("frames", 0.0)]
+            self.term_curves.setdefault(name, []).append(point)
 
-    def finish_epoch(self, row: dict[str, Any]) -> None:
+    def finish_epoch(self, row: dict[str, Any], terms: Sequence[str] = ()) -> None:
         """Close this epoch with its row of figures and turn to the next."""
-        self.mark()
-        self.history.append({**row, "curve": self.curve})
-        self.curve = []
+        self.mark(terms)
+        self.history.append({**row, "curve": self.curve, "term_curves": self.term_curves})
+        self.curve, self.term_curves = [], {}
         self.batches_per_epoch = self.batch
         self.epoch += 1
         self.batch = 0

@@ -116,9 +116,6 @@ def prepare(process: ProcessRank, config: RunConfig, log: RunLog) -> Training:
     other_batches = check_same_model(config)
     torch.manual_seed(options.seed)  # the same initial parameters in every process
     model = build_model(config.model).to(process.device)
-    data = AsrDataModule(config.data, model.subsampling_factor)
-    for subset in ("train", "dev"):  # a missing part is told now, not after the first epoch
-        data.parts(subset)
     dtype = choose_dtype(options, process.device)
     criterion = TrainingCriterion(model, options, dtype)
     data = AsrDataModule(config.data, model.subsampling_factor, criterion.min_num_frames)

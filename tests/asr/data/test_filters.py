@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from lhotse import MonoCut, SupervisionSegment
 
 from wfst_entropy.asr.data.errors import DataError
-from wfst_entropy.asr.data.filters import min_num_frames, usable_cuts, why_unusable
+from wfst_entropy.asr.data.filters import ctc_min_num_frames, usable_cuts, why_unusable
 from wfst_entropy.asr.data.manifest_files import Excluded
 from wfst_entropy.topologies import ctc
 
@@ -37,8 +37,8 @@ def test_the_bound_is_torchs(labels: list[int], num_frames: int) -> None:
         torch.tensor([len(labels)]),
         reduction="sum",
     )
-    assert bool(loss.isfinite()) == (num_frames >= min_num_frames(labels))
-    assert min_num_frames(labels) == int(ctc.min_num_frames([labels]))
+    assert bool(loss.isfinite()) == (num_frames >= ctc_min_num_frames(labels))
+    assert ctc_min_num_frames(labels) == int(ctc.min_num_frames([labels]))
 
 
 def test_the_limit_is_exact() -> None:

@@ -192,7 +192,9 @@ def test_the_gradient_of_a_sum_is_the_sum_of_the_terms_gradients(prune_range):
 def test_windows_of_all_positions_are_the_whole_lattice(rnnt_type):
     model = transducer()
     terms = [
-        gradients(TrainingCriterion(model, TrainOptions(prune_range=s, rnnt_type=rnnt_type)), speech())
+        gradients(
+            TrainingCriterion(model, TrainOptions(prune_range=s, rnnt_type=rnnt_type)), speech()
+        )
         for s in (0, 9)
     ]
     for name in ("transducer_nll", "transducer_entropy", "ctc_nll"):
@@ -320,7 +322,7 @@ def test_infinities_and_nans_are_found_by_row():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"prune_range": 1}, "prune_range: needs 2 label positions or more, or 0"),
+        ({"prune_range": 1}, "prune_range: needs at least 2 positions, or 0"),
         ({"am_scale": 0.5, "lm_scale": 0.6}, "am_scale: with lm_scale"),
         ({"rnnt_warm_step": -1}, "rnnt_warm_step: needs at least 0"),
     ],

@@ -14,6 +14,7 @@ import torch
 import wfst_entropy
 from wfst_entropy.asr.data.asr_datamodule import AsrDataModule
 from wfst_entropy.asr.training.checkpoint import load_checkpoint, load_model, load_parameters
+from wfst_entropy.asr.training.criterion import TrainingCriterion
 from wfst_entropy.asr.training.distributed import ProcessRank
 from wfst_entropy.asr.training.train_loop import choose_dtype, validate
 
@@ -26,12 +27,15 @@ import runpy
 import sys
 
 import torch
-from torch.nn.parallel import DistributedDataParallel
 
 from wfst_entropy.asr.models import ModelOptions, build_model
+from wfst_entropy.asr.training.criterion import TrainingCriterion
 from wfst_entropy.asr.training.distributed import ProcessRank
-from wfst_entropy.asr.training.train_loop import backward, loss_of_batch
+from wfst_entropy.asr.training.optimizer import build_optimizer
+from wfst_entropy.asr.training.train_loop import BadBatches, train_batch
 from wfst_entropy.asr.training.train_options import TrainOptions
+from wfst_entropy.asr.training.train_state import TrainState
+from wfst_entropy.asr.training.utterances import read_batch
 
 ENCODERS = ["tdnn", "lstm", "conformer"]
 
@@ -55,24 +59,31 @@ def batch(utterances):
     return {"inputs": features[utterances, :longest], "supervisions": supervisions}
 
 
-def gradients(process, encoder, utterances):
+def gradients(process, encoder, utterances, prune_range=None):
+    """Loss and gradients of a step; a transducer where there is a prune_range."""
     torch.manual_seed(1)
     model = build_model(
-        ModelOptions(encoder=encoder, encoder_dim=16, num_layers=2, vocab_size=5, dropout=0.0)
+        ModelOptions(
+            encoder=encoder, encoder_dim=16, num_layers=2, vocab_size=5, dropout=0.0,
+            use_transducer=prune_range is not None, decoder_dim=8, joiner_dim=8,
+        )
     )
-    called = DistributedDataParallel(model) if process.world_size > 1 else model
-    options = TrainOptions(entropy_loss_scale=0.3)
-    sums = loss_of_batch(
-        called, batch(utterances), Letters(), options, process.device, torch.float32
-    )
-    result = backward(sums, torch.amp.GradScaler("cpu", enabled=False), process)
-    return result.loss, {name: p.grad for name, p in model.named_parameters()}
+    options = TrainOptions(entropy_loss_scale=0.3, prune_range=prune_range or 0, grad_clip=1e9)
+    criterion = TrainingCriterion(model, options)
+    optimizer = build_optimizer(model, options)
+    state = TrainState(model, optimizer, torch.amp.GradScaler("cpu", enabled=False))
+    data = read_batch(batch(utterances), Letters())
+    result = train_batch(criterion, data, state, options, process, BadBatches(0))
+    assert result.problem is None
+    return result.loss, result.terms, {name: p.grad for name, p in model.named_parameters()}
 
 
 def run(process, config):
     """What train.py's main() launches: first the gradients, then the training itself."""
     mine = [[0, 4], [1, 2, 3]][process.rank]
     found = {encoder: gradients(process, encoder, mine) for encoder in ENCODERS}
+    for prune_range in (0, 3):
+        found[prune_range] = gradients(process, "lstm", mine, prune_range)
     if process.is_first:
         torch.save(found, config.train.exp_dir.parent / "gradients.pt")
     train_run(process, config)
@@ -117,11 +128,33 @@ def two_processes(tmp_path_factory, train_arguments):
 def test_gradients_of_two_processes_are_those_of_the_joint_batch(two_processes, encoder):
     folder, namespace = two_processes
     alone = namespace["ProcessRank"](0, 1, torch.device("cpu"))
-    joint_loss, joint = namespace["gradients"](alone, encoder, [0, 1, 2, 3, 4])
-    loss, gradient = torch.load(folder / "gradients.pt")[encoder]
+    compare(
+        torch.load(folder / "gradients.pt")[encoder],
+        namespace["gradients"](alone, encoder, [0, 1, 2, 3, 4]),
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("prune_range", [0, 3])
+def test_transducers_too_with_parameters_that_are_not_used(two_processes, prune_range):
+    folder, namespace = two_processes
+    alone = namespace["ProcessRank"](0, 1, torch.device("cpu"))
+    joint = namespace["gradients"](alone, "lstm", [0, 1, 2, 3, 4], prune_range)
+    unused = {name for name, gradient in joint[2].items() if gradient is None}
+    assert all("simple" in name for name in unused) and bool(unused) == (prune_range == 0)
+    compare(torch.load(folder / "gradients.pt")[prune_range], joint)
+
+
+def compare(of_two, of_one):
+    loss, terms, gradient = of_two
+    joint_loss, joint_terms, joint = of_one
     assert loss == pytest.approx(joint_loss, rel=1e-5)
-    assert max(float(g.abs().max()) for g in joint.values()) > 1e-2
+    assert terms == pytest.approx(joint_terms, rel=1e-5)
+    assert max(float(g.abs().max()) for g in joint.values() if g is not None) > 1e-2
     for name, expected in joint.items():
+        if expected is None:
+            assert gradient[name] is None, name
+            continue
         torch.testing.assert_close(gradient[name], expected, atol=1e-5, rtol=0, msg=name)
 
 
@@ -138,8 +171,9 @@ def test_torchrun_trains_and_the_model_can_be_loaded(two_processes):
     assert len(list(data.valid_batches())) > 1
     load_parameters(model, load_checkpoint(exp_dir / "epoch-2.pt")["model"], exp_dir)
     cpu = torch.device("cpu")
-    settings = (config.train, cpu, choose_dtype(config.train, cpu), ProcessRank(0, 1, cpu))
-    figures = validate(model, data.valid_batches(), data.tokenizer, *settings)
+    criterion = TrainingCriterion(model, config.train, choose_dtype(config.train, cpu))
+    alone = ProcessRank(0, 1, cpu)
+    figures = validate(criterion, data.valid_batches(), data.tokenizer, rows[1]["step"], alone)
     model.eval()
     assert {name: rows[1][name] for name in figures} == pytest.approx(figures, rel=1e-5)
     encoder_out, lengths = model(torch.randn(1, 40, 80), torch.tensor([40]))

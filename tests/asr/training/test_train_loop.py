@@ -9,20 +9,15 @@ import torch
 
 from wfst_entropy.asr.models import ModelOptions, build_model
 from wfst_entropy.asr.training.checkpoint import CheckpointError, save_checkpoint
+from wfst_entropy.asr.training.criterion import TrainingCriterion
 from wfst_entropy.asr.training.distributed import ProcessRank, launch
 from wfst_entropy.asr.training.optimizer import build_optimizer
+from wfst_entropy.asr.training.resume import start_or_resume
 from wfst_entropy.asr.training.run_log import RunLog
-from wfst_entropy.asr.training.train_loop import (
-    BadBatches,
-    backward,
-    choose_dtype,
-    loss_of_batch,
-    start_or_resume,
-    step,
-    validate,
-)
+from wfst_entropy.asr.training.train_loop import BadBatches, choose_dtype, train_batch, validate
 from wfst_entropy.asr.training.train_options import TrainOptions
 from wfst_entropy.asr.training.train_state import Progress, TrainState, seed_batch
+from wfst_entropy.asr.training.utterances import read_batch
 from wfst_entropy.fsa.errors import FsaRuntimeError
 
 CPU = torch.device("cpu")
@@ -57,11 +52,21 @@ def make_state(encoder="tdnn", use_fp16=False, **options):
     return TrainState(model, optimizer, torch.amp.GradScaler("cpu", enabled=use_fp16))
 
 
-def train_on(state, data, bad_batches=None, dtype=torch.float32, **options):
-    sums = loss_of_batch(state.model, data, Letters(), TrainOptions(**options), CPU, dtype)
-    state.optimizer.zero_grad()
-    result = backward(sums, state.scaler, ALONE)
-    return result, step(state, result, 5.0, bad_batches or BadBatches(10))
+def train_on(state, data, bad_batches=None, dtype=torch.float32, model=None):
+    options = TrainOptions()
+    return train_batch(
+        TrainingCriterion(model or state.model, options, dtype),
+        read_batch(data, Letters()),
+        state,
+        options,
+        ALONE,
+        bad_batches or BadBatches(10),
+        data.get("num_failed", 0),
+    )
+
+
+def valid(model, batches):
+    return validate(TrainingCriterion(model, TrainOptions()), batches, Letters(), 0, ALONE)
 
 
 def snapshot(state):
@@ -72,7 +77,7 @@ def snapshot(state):
 @pytest.mark.parametrize("optimizer", ["adamw", "scaled-adam"])
 def test_training_on_one_batch_learns_it(dtype, optimizer):
     state = make_state(optimizer=optimizer, base_lr=0.02, use_fp16=dtype == torch.float16)
-    losses = [train_on(state, batch(), dtype=dtype)[0].loss for _ in range(40)]
+    losses = [train_on(state, batch(), dtype=dtype).loss for _ in range(40)]
     assert losses[-1] < 0.5 * losses[0]
 
 
@@ -81,41 +86,42 @@ def test_an_utterance_with_nan_features_is_left_out_of_its_batch(encoder):
     state = make_state(encoder)
     broken = batch()
     broken["inputs"][1, 5, 5] = float("nan")
-    result, problem = train_on(state, broken)
-    assert problem is None and result.utterances == 1
-    assert result.excluded == {"utt-1": "its features are not finite"}
+    result = train_on(state, broken)
+    assert result.problem is None and result.utterances == 1
+    assert result.own.excluded == {"utt-1 (0.41 s)": "its features are not finite"}
     assert all(value.isfinite().all() for value in state.model.state_dict().values())
 
 
 class Diverged(torch.nn.Module):
-    """A model that makes NaN of one utterance."""
+    """A model that makes NaN of the last utterances of each batch."""
 
-    def __init__(self, model):
+    transducer = None
+
+    def __init__(self, model, num_bad=1):
         super().__init__()
         self.model = model
+        self.ctc_output = model.ctc_output
+        self.num_bad = num_bad
 
-    def forward(self, features, lengths):
-        return self.model(features, lengths)
+    def forward_encoder(self, features, lengths):
+        return self.model.forward_encoder(features, lengths)
 
     def ctc_log_probs(self, encoder_out):
-        return self.model.ctc_log_probs(encoder_out).index_fill(0, torch.tensor([1]), torch.nan)
+        bad = torch.arange(len(encoder_out))[-self.num_bad :]
+        return self.model.ctc_log_probs(encoder_out).index_fill(0, bad, torch.nan)
 
 
 def diverge(state, bad_batches):
-    sums = loss_of_batch(
-        Diverged(state.model), batch(), Letters(), TrainOptions(), CPU, torch.float32
-    )
-    result = backward(sums, state.scaler, ALONE)
-    return result, step(state, result, 5.0, bad_batches)
+    return train_on(state, batch(), bad_batches, model=Diverged(state.model))
 
 
 def test_a_loss_that_is_not_finite_is_named_and_changes_no_parameter():
     state = make_state()
     before = [p.detach().clone() for p in state.model.parameters()]
-    result, problem = diverge(state, BadBatches(10))
-    assert result.skipped and problem == "no finite loss for utt-1"
+    result = diverge(state, BadBatches(10))
+    assert result.problem == "no finite loss for utt-0 (0.60 s), utt-1 (0.41 s)"
     assert all(torch.equal(a, b) for a, b in zip(before, state.model.parameters()))
-    assert train_on(state, batch())[1] is None
+    assert train_on(state, batch()).problem is None
 
 
 def test_an_infinite_gradient_changes_nothing():
@@ -123,16 +129,18 @@ def test_an_infinite_gradient_changes_nothing():
     bad = BadBatches(10)
     state.model.ctc_output.weight.register_hook(lambda gradient: gradient * torch.inf)
     weight = state.model.ctc_output.weight.detach().clone()
-    _, problem = train_on(state, batch(), bad)
-    assert problem == "its gradient is not finite" and bad.in_a_row == 1
+    problem = train_on(state, batch(), bad).problem
+    names = "utt-0 (0.60 s), utt-1 (0.41 s)"
+    assert problem == f"its gradient is not finite; it has {names}" and bad.in_a_row == 1
     assert torch.equal(state.model.ctc_output.weight, weight)
 
 
 def test_a_batch_without_any_alignment_is_skipped_without_alarm():
     state, bad = make_state(), BadBatches(0)
     before = snapshot(state)
-    result, problem = train_on(state, batch(["abcd" * 10, "abcd" * 10]), bad)
-    assert problem == "none of its utterances has an alignment" and len(result.excluded) == 2
+    result = train_on(state, batch(["abcd" * 10, "abcd" * 10]), bad)
+    assert result.problem == "none of its utterances takes part in the loss"
+    assert len(result.own.excluded) == 2
     assert torch.equal(state.model.ctc_output.weight, before["ctc_output.weight"])
 
 
@@ -144,17 +152,15 @@ def test_too_many_bad_batches_in_a_row_stop_the_run():
     assert bad.in_a_row == 0
     diverge(state, bad)
     diverge(state, bad)
-    with pytest.raises(FsaRuntimeError, match=r"3 batches in a row .* utt-1\. .*--base-lr"):
+    with pytest.raises(FsaRuntimeError, match=r"3 batches in a row .* utt-1 .*--base-lr"):
         diverge(state, bad)
 
 
 def test_validation_leaves_no_trace_and_averages_over_frames():
     state = make_state()
     before = snapshot(state)
-    options = TrainOptions()
-    figures = validate(state.model, [batch()], Letters(), options, CPU, torch.float32, ALONE)
-    both = [batch(), batch()]
-    twice = validate(state.model, both, Letters(), options, CPU, torch.float32, ALONE)
+    figures = valid(state.model, [batch()])
+    twice = valid(state.model, [batch(), batch()])
     assert twice["valid_loss"] == pytest.approx(figures["valid_loss"])
     assert state.model.training
     after = state.model.state_dict()
@@ -162,22 +168,21 @@ def test_validation_leaves_no_trace_and_averages_over_frames():
 
 
 def test_all_that_validation_leaves_out_is_counted():
-    arguments = (Letters(), TrainOptions(), CPU, torch.float32, ALONE)
     model = make_state().model
     batches = [batch(["ab", "abcd" * 10]), batch() | {"num_failed": 3}]
-    assert validate(model, batches, *arguments)["valid_excluded"] == 4
+    assert valid(model, batches)["valid_excluded"] == 4
     with pytest.raises(FsaRuntimeError, match=r"\(2 were left out\)"):
-        validate(Diverged(model), [batch()], *arguments)
+        valid(Diverged(model), [batch()])
 
 
 def test_utterances_that_could_not_be_read_are_counted():
-    result, _ = train_on(make_state(), batch(["ab", "abcd" * 10]) | {"num_failed": 3})
-    assert result.num_excluded == 4 and len(result.excluded) == 1
+    result = train_on(make_state(), batch(["ab", "abcd" * 10]) | {"num_failed": 3})
+    assert result.num_excluded == 4 and len(result.own.excluded) == 1
 
 
 def test_an_empty_validation_set_is_explained():
     with pytest.raises(FsaRuntimeError, match="no utterance with a finite loss"):
-        validate(make_state().model, [], Letters(), TrainOptions(), CPU, torch.float32, ALONE)
+        valid(make_state().model, [])
 
 
 def test_precision():

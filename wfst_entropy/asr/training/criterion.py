@@ -111,7 +111,7 @@ class TrainingCriterion(nn.Module):
 
     @property
     def main_head(self) -> str:
-        """Whose NLL and entropy stand for the run: ``transducer`` where there is one, or ``ctc``."""
+        """Whose NLL and entropy stand for the run: ``transducer`` where there is one."""
         return "ctc" if self.transducer_term is None else "transducer"
 
     def forward(self, utterances: Utterances, step: int) -> LossSums:

@@ -33,7 +33,9 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
         return True
     message = str(error).lower()
-    return isinstance(error, RuntimeError) and any(words in message for words in _OUT_OF_MEMORY_WORDS)
+    return isinstance(error, RuntimeError) and any(
+        words in message for words in _OUT_OF_MEMORY_WORDS
+    )
 
 
 def share_of_batch(
@@ -130,16 +132,14 @@ def _in_halves(
         reason = "memory does not suffice even for it alone; --max-cut-duration leaves such out"
         return LossSums(torch.zeros(()), excluded={names: reason})
     half = (len(utterances) + 1) // 2
-    parts = [
-        share_of_batch(criterion, utterances.select(rows), step, scaler)
-        for rows in (range(half), range(half, len(utterances)))
-    ]
     whole = LossSums(torch.zeros(()), notes=[f"out of memory, computed in two halves: {names}"])
     for start, rows in ((0, range(half)), (half, range(half, len(utterances)))):
         part = share_of_batch(criterion, utterances.select(rows), step, scaler)
         _add(whole, part, start)
     if whole.num_utterances:  # what is not finite in one half does not spoil the other
-        whole.excluded |= dict.fromkeys(map(utterances.with_duration, whole.not_finite), _NOT_FINITE)
+        whole.excluded |= dict.fromkeys(
+            map(utterances.with_duration, whole.not_finite), _NOT_FINITE
+        )
         whole.not_finite = []
     return whole
 

@@ -182,9 +182,7 @@ def _over_processes(
         *(own.terms.get(name, 0.0) for name in term_names),
     ]
     loss, frames, utterances, excluded, bad, *terms = sum_over_processes(sums, process)
-    return BatchResult(
-        loss, dict(zip(term_names, terms)), frames, utterances, excluded, bad, own
-    )
+    return BatchResult(loss, dict(zip(term_names, terms)), frames, utterances, excluded, bad, own)
 
 
 def _step(state: TrainState, grad_clip: float, bad_batches: BadBatches) -> bool:

@@ -66,9 +66,7 @@ class TrainOptions:
     simple_loss_scale: float = option(
         0.5, "Weight of the loss whose alignments choose these windows, after the warm-up."
     )
-    am_scale: float = option(
-        0.0, "Share of the encoder alone in that loss's scores, in 0..1."
-    )
+    am_scale: float = option(0.0, "Share of the encoder alone in that loss's scores, in 0..1.")
     lm_scale: float = option(
         0.25, "Share of the label network alone in that loss's scores, in 0..1."
     )
@@ -129,12 +127,12 @@ class TrainOptions:
             _at_least(self, name, 0)
         if self.am_scale + self.lm_scale > 1:
             raise OptionError(
-                "am_scale: with lm_scale it may not make more than 1, they are shares of one whole; "
+                "am_scale: with lm_scale it may not make more than 1, the whole of the scores; "
                 f"got {self.am_scale} and {self.lm_scale}"
             )
         if self.prune_range not in (0, *range(2, 2**20)):
             raise OptionError(
-                f"prune_range: needs 2 label positions or more, or 0 for all, got {self.prune_range}"
+                f"prune_range: needs at least 2 positions, or 0 for all, got {self.prune_range}"
             )
         for name in ("keep_last_k", "max_bad_batches", "lr_batches"):
             _at_least(self, name, 1)

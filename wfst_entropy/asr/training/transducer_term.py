@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -115,7 +116,7 @@ class TransducerTerm:
             logits = head.joiner(*do_rnnt_pruning(am, lm, outputs.ranges))
         require_finite(logits)
         outputs.logits = logits
-        shared = {
+        shared: dict[str, Any] = {
             "kind": options.entropy_kind.replace("-", "_"),
             "rnnt_type": options.rnnt_type,
             "delay_penalty": delay_penalty(options, outputs.step),

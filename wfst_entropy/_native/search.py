@@ -43,6 +43,7 @@ class Found(NamedTuple):
     bad_score: (
         Tensor  # int64, empty or the sequence, frame and symbol of a score that may not be used
     )
+    rows: Tensor  # int32, of transducers: which of its frame's rows of scores; -1 for none
 
 
 class SearchGraphs:

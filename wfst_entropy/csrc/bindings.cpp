@@ -15,6 +15,7 @@
 #include "rnnt_logits.h"
 #include "search_bindings.h"
 #include "surgery_bindings.h"
+#include "transducer_search_bindings.h"
 
 namespace nb = nanobind;
 using namespace wfst_entropy;
@@ -137,4 +138,5 @@ NB_MODULE(_wfst_entropy, m) {
   bind_modified_beam(m);
   bind_prefix_search(m);
   bind_search(m);
+  bind_transducer_search(m);
 }

@@ -16,6 +16,7 @@ struct FoundFsa {
   std::vector<int64_t> source;  // numbers of graph arcs; -1 for moves of a topology and final arcs of a partial FSA
   std::vector<int32_t> frames;  // of each arc; for one that consumes none, the frame after it
   std::vector<float> read;      // frame scores, if they were kept
+  std::vector<int32_t> rows;    // which of a frame's rows of scores, if there are several; -1 for none
   bool partial = false;         // no final state was reached, so any state at the end is final
 };
 

@@ -4,83 +4,13 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
-#include <mutex>
-#include <string>
-
 #include "address.h"
-#include "pair_graph.h"
-#include "parallel.h"
-#include "search_best_path.h"
-#include "search_lattice.h"
-#include "surgery.h"
+#include "search_batch.h"
 
 namespace wfst_entropy {
 namespace {
 
-// Graphs that are ready, and working memory that searches leave for the next ones.
-class SearchGraphs {
- public:
-  SearchGraphs(const FsaVecView& fsas, Progress& progress, int topology, int32_t epsilon) {
-    nb::gil_scoped_release released;
-    check_arc_numbers(fsas, progress);
-    for (int64_t i = 0; i < fsas.num_fsas; ++i) {
-      graphs_.push_back(make_search_graph(fsas, i, static_cast<Topology>(topology), epsilon, progress));
-      largest_ = std::max(largest_, graphs_.back().num_search_states());
-    }
-  }
-
-  const SearchGraph& operator[](int64_t sequence) const { return graphs_[graphs_.size() == 1 ? 0 : sequence]; }
-
-  int64_t num_graphs() const { return static_cast<int64_t>(graphs_.size()); }
-  int32_t largest_label() const {
-    int32_t largest = 0;
-    for (const SearchGraph& graph : graphs_) largest = std::max(largest, graph.largest_label);
-    return largest;
-  }
-  int64_t num_search_states() const {
-    int64_t count = 0;
-    for (const SearchGraph& graph : graphs_) count += graph.empty() ? 0 : graph.num_search_states();
-    return count;
-  }
-  int64_t bytes() const {
-    int64_t bytes = 0;
-    for (const SearchGraph& graph : graphs_) bytes += graph.bytes();
-    return bytes;
-  }
-
-  // Runs body(scratch) with working memory for states of any of the graphs. If it throws, the memory is gone.
-  template <class Scratch, class Body>
-  void with_scratch(std::vector<std::unique_ptr<Scratch>> SearchGraphs::*pool, const Body& body) {
-    std::unique_ptr<Scratch> scratch;
-    {
-      std::lock_guard<std::mutex> lock(mutex_);
-      auto& free = this->*pool;
-      if (!free.empty()) {
-        scratch = std::move(free.back());
-        free.pop_back();
-      }
-    }
-    if (!scratch) {
-      scratch = std::make_unique<Scratch>();
-      scratch->slot.resize(largest_);
-    }
-    body(*scratch);
-    std::lock_guard<std::mutex> lock(mutex_);
-    (this->*pool).push_back(std::move(scratch));
-  }
-
-  std::vector<std::unique_ptr<PathScratch>> for_paths;
-  std::vector<std::unique_ptr<LatticeScratch>> for_lattices;
-
- private:
-  std::vector<SearchGraph> graphs_;
-  int32_t largest_ = 0;
-  std::mutex mutex_;
-};
-
-struct BadScore {
-  int64_t frame = -1, symbol = -1;
-};
+constexpr const char* kAdvice = "narrow search_beam or output_beam, lower max_active_states";
 
 // Calls step() for each frame of a sequence, after reading it; stops at a score that may not be used.
 template <class T, class Step>
@@ -96,84 +26,11 @@ BadScore for_each_frame(const DenseVec<T>& dense, int64_t s, SearchControl& cont
   return {};
 }
 
-// What all sequences gave, in one vector of FSAs.
-class Batch {
- public:
-  explicit Batch(int64_t size) : found(size), bad(size) {}
-
-  std::vector<FoundFsa> found;
-  std::vector<BadScore> bad;
-
-  // Nothing, or sequence, frame and symbol of the first score that is refused.
-  std::vector<int64_t> bad_score() const {
-    for (size_t s = 0; s < bad.size(); ++s)
-      if (bad[s].frame >= 0) return {static_cast<int64_t>(s), bad[s].frame, bad[s].symbol};
-    return {};
-  }
-
-  // Parts: fsa_splits, state_splits, arcs, arc map, frames, where each arc's score stands among all scores (or, of
-  // streams, the score), which FSAs are partial, and bad_score().
-  template <class T>
-  nb::tuple to_python(const DenseVec<T>* dense, int32_t epsilon) {
-    std::vector<int64_t> fsa_splits{0}, state_splits{0}, source, positions;
-    std::vector<Arc> arcs;
-    std::vector<int32_t> frames;
-    std::vector<float> read;
-    std::vector<uint8_t> partial;
-    {
-      nb::gil_scoped_release released;
-      state_splits.clear();
-      for (size_t s = 0; s < found.size(); ++s) {
-        FoundFsa& fsa = found[s];
-        for (const int64_t split : fsa.splits) state_splits.push_back(split + static_cast<int64_t>(arcs.size()));
-        fsa_splits.push_back(static_cast<int64_t>(state_splits.size()));
-        if (dense != nullptr) add_positions(*dense, static_cast<int64_t>(s), fsa, epsilon, positions);
-        append(arcs, fsa.arcs);
-        append(source, fsa.source);
-        append(frames, fsa.frames);
-        append(read, fsa.read);
-        partial.push_back(fsa.partial);
-        fsa = {};
-      }
-      state_splits.push_back(static_cast<int64_t>(arcs.size()));
-    }
-    return nb::make_tuple(to_array(std::move(fsa_splits)), to_array(std::move(state_splits)), to_array(std::move(arcs)),
-                          to_array(std::move(source)), to_array(std::move(frames)), to_array(std::move(positions)),
-                          to_array(std::move(read)), to_array(std::move(partial)), to_array(bad_score()));
-  }
-
- private:
-  template <class T>
-  static void append(std::vector<T>& all, const std::vector<T>& part) {
-    all.insert(all.end(), part.begin(), part.end());
-  }
-
-  template <class T>
-  static void add_positions(const DenseVec<T>& dense, int64_t s, const FoundFsa& fsa, int32_t epsilon,
-                            std::vector<int64_t>& positions) {
-    const int64_t first_row = dense.utterances[s] * dense.num_frames + dense.start_frames[s];
-    for (size_t a = 0; a < fsa.arcs.size(); ++a) {
-      const int32_t label = fsa.arcs[a].label;
-      const bool emits = label != kFinalLabel && label != epsilon;
-      positions.push_back(emits ? (first_row + fsa.frames[a]) * dense.num_symbols + label : -1);
-    }
-  }
-};
-
-// Runs body(sequence, control) for all sequences on several threads.
-template <class Body>
-void for_each_sequence(int64_t n, int num_threads, Progress& progress, const Body& body) {
-  nb::gil_scoped_release released;
-  SearchControl control(progress);
-  parallel_for(
-      n, num_threads, [&](int64_t s) { control.guard([&] { body(s, control); }); }, [&] { control.watch(); });
-}
-
 template <class T>
 nb::tuple search_lattices(SearchGraphs& graphs, const DenseVec<T>& dense, Progress& progress,
                           const SearchOptions& options, int32_t epsilon) {
   Batch batch(dense.num_sequences);
-  for_each_sequence(dense.num_sequences, dense.num_threads, progress, [&](int64_t s, SearchControl& control) {
+  for_each_sequence(dense.num_sequences, dense.num_threads, progress, kAdvice, [&](int64_t s, SearchControl& control) {
     graphs.with_scratch(&SearchGraphs::for_lattices, [&](LatticeScratch& scratch) {
       const SearchGraph& graph = graphs[s];
       LatticeSearch search(graph, options, /*keep_scores=*/false, scratch);
@@ -192,7 +49,7 @@ template <class T>
 nb::tuple search_best_paths(SearchGraphs& graphs, const DenseVec<T>& dense, Progress& progress,
                             const SearchOptions& options, int32_t epsilon) {
   Batch batch(dense.num_sequences);
-  for_each_sequence(dense.num_sequences, dense.num_threads, progress, [&](int64_t s, SearchControl& control) {
+  for_each_sequence(dense.num_sequences, dense.num_threads, progress, kAdvice, [&](int64_t s, SearchControl& control) {
     graphs.with_scratch(&SearchGraphs::for_paths, [&](PathScratch& scratch) {
       const SearchGraph& graph = graphs[s];
       PathSearch search(graph, scratch);
@@ -212,7 +69,7 @@ enum class Output { kLattice, kBestPath };
 nb::tuple read_streams(SearchGraphs& graphs, const std::vector<const LatticeSearch*>& streams, Progress& progress,
                        const SearchOptions& options, int32_t epsilon, int output, int num_threads) {
   Batch batch(static_cast<int64_t>(streams.size()));
-  for_each_sequence(static_cast<int64_t>(streams.size()), num_threads, progress, [&](int64_t s, SearchControl&) {
+  for_each_sequence(static_cast<int64_t>(streams.size()), num_threads, progress, kAdvice, [&](int64_t s, SearchControl&) {
     const bool lattice = static_cast<Output>(output) == Output::kLattice;
     batch.found[s] = lattice ? streams[s]->lattice(graphs[s], options, epsilon)
                              : streams[s]->best_path(graphs[s], options, epsilon);
@@ -226,7 +83,7 @@ nb::tuple advance_streams(SearchGraphs& graphs, const DenseVec<T>& dense, Progre
                           const SearchOptions& options, const std::vector<const LatticeSearch*>& before) {
   std::vector<LatticeSearch> streams(before.size());
   Batch batch(dense.num_sequences);
-  for_each_sequence(dense.num_sequences, dense.num_threads, progress, [&](int64_t s, SearchControl& control) {
+  for_each_sequence(dense.num_sequences, dense.num_threads, progress, kAdvice, [&](int64_t s, SearchControl& control) {
     graphs.with_scratch(&SearchGraphs::for_lattices, [&](LatticeScratch& scratch) {
       streams[s] = *before[s];
       streams[s].hold(control);

@@ -12,8 +12,7 @@ void SearchControl::hold(int64_t states, int64_t arcs) {
                    (too_many_states ? "max_states=" + std::to_string(progress_.max_states())
                                     : "max_arcs=" + std::to_string(progress_.max_arcs())) +
                    ", with " + std::to_string(num_states) + " states and " + std::to_string(num_arcs) +
-                   " arcs so far; narrow search_beam or output_beam, lower max_active_states, pass fewer sequences "
-                   "at a time, or raise the limit.");
+                   " arcs so far; " + advice_ + ", pass fewer sequences at a time, or raise the limit.");
 }
 
 }  // namespace wfst_entropy

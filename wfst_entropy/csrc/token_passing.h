@@ -350,7 +350,8 @@ void pass_frame(const SearchGraph& graph, const View& view, const SearchOptions&
 // What the threads of a search share: limits, Ctrl-C, and whether one of them has failed.
 class SearchControl {
  public:
-  explicit SearchControl(Progress& progress) : progress_(progress) {}
+  // advice: how to make a search hold less.
+  SearchControl(Progress& progress, const char* advice) : progress_(progress), advice_(advice) {}
 
   // Tells of work done; false if the search shall end because another thread failed. Throws what Ctrl-C raises.
   bool go_on(uint64_t steps) {
@@ -380,6 +381,7 @@ class SearchControl {
 
  private:
   Progress& progress_;
+  const char* const advice_;
   std::atomic<bool> stopped_{false};
   std::atomic<int64_t> num_states_{0}, num_arcs_{0};
 };

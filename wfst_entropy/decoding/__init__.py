@@ -20,6 +20,13 @@ from wfst_entropy.decoding.ctc_prefix_beam_search import (
     ctc_prefix_beam_search,
 )
 from wfst_entropy.decoding.decoding_graph import DecodingGraph
+from wfst_entropy.decoding.fast_beam_search import FastBeamSearch, FastBeamState
+from wfst_entropy.decoding.fast_beam_search_nbest import (
+    fast_beam_search_nbest,
+    fast_beam_search_nbest_LG,
+    fast_beam_search_nbest_oracle,
+    fast_beam_search_one_best,
+)
 from wfst_entropy.decoding.frame_posteriors import frame_posteriors
 from wfst_entropy.decoding.intersect_dense_pruned import intersect_dense_pruned
 from wfst_entropy.decoding.lattice_entropy import LatticeEntropy, lattice_entropy, local_entropy
@@ -31,6 +38,11 @@ from wfst_entropy.decoding.one_best import get_aux_labels, one_best_decoding
 from wfst_entropy.decoding.online_ctc_greedy_search import OnlineCtcGreedySearch
 from wfst_entropy.decoding.online_intersect_dense import DecodeStateInfo, OnlineDenseIntersecter
 from wfst_entropy.decoding.rescoring import rescore_with_n_best_list, rescore_with_whole_lattice
+from wfst_entropy.decoding.rnnt_decoding_streams import (
+    RnntDecodingConfig,
+    RnntDecodingStream,
+    RnntDecodingStreams,
+)
 from wfst_entropy.decoding.transducer import Transducer, TransducerHypothesis
 from wfst_entropy.decoding.transducer_alignment import (
     TransducerAlignment,
@@ -50,6 +62,8 @@ __all__ = [
     "ConfusionSet",
     "DecodeStateInfo",
     "DecodingGraph",
+    "FastBeamSearch",
+    "FastBeamState",
     "LatticeEntropy",
     "LatticeOracle",
     "Lattices",
@@ -58,6 +72,9 @@ __all__ = [
     "OnlineCtcGreedySearch",
     "OnlineCtcPrefixBeamSearch",
     "OnlineDenseIntersecter",
+    "RnntDecodingConfig",
+    "RnntDecodingStream",
+    "RnntDecodingStreams",
     "TokenHypothesis",
     "Transducer",
     "TransducerAlignment",
@@ -70,6 +87,10 @@ __all__ = [
     "confusion_network",
     "ctc_greedy_search",
     "ctc_prefix_beam_search",
+    "fast_beam_search_nbest",
+    "fast_beam_search_nbest_LG",
+    "fast_beam_search_nbest_oracle",
+    "fast_beam_search_one_best",
     "forced_align",
     "frame_posteriors",
     "get_aux_labels",

@@ -11,6 +11,7 @@ from wfst_entropy.topologies.linear_with_self_loops import (
 from wfst_entropy.topologies.mmi import mmi_denominator, mmi_numerator
 from wfst_entropy.topologies.rnnt import rnnt_graph, rnnt_grid_lattice, rnnt_lattice
 from wfst_entropy.topologies.token_ngram import token_ngram
+from wfst_entropy.topologies.trivial import trivial_graph
 
 __all__ = [
     "asg_graph",
@@ -30,4 +31,5 @@ __all__ = [
     "rnnt_grid_lattice",
     "rnnt_lattice",
     "token_ngram",
+    "trivial_graph",
 ]

@@ -77,19 +77,13 @@ def ctc_topo(max_token: int, modified: bool = False, device: Device = None) -> F
 
 
 def trivial_graph(max_token: int, device: Device = None) -> Fsa:
-    """One state with a loop for each token from 1 to `max_token`, and the final state.
+    """A loop for each token from 1 to `max_token`; see `wfst_entropy.trivial_graph`.
 
     Example:
       >>> trivial_graph(2).arcs
       [ [ 0 0 1 0 0 0 2 0 0 1 -1 0 ] [ ] ]
     """
-    if max_token < 1:
-        raise FsaValueError(f"max_token: must be at least 1, got {max_token}.")
-    label = torch.arange(1, max_token + 2, dtype=torch.int32, device=device)
-    is_final = label > max_token
-    label = label.masked_fill(is_final, -1)
-    arcs = torch.stack([torch.zeros_like(label), is_final.to(torch.int32), label], dim=1)
-    return Fsa.from_core(core.Fsa.from_arcs(arcs, num_states=2, aux_labels=label.clone()))
+    return Fsa.from_core(topologies.trivial_graph(max_token, device))
 
 
 def levenshtein_graph(

@@ -10,10 +10,12 @@ from torch import Tensor
 
 from wfst_entropy._native import check, kernel
 from wfst_entropy._native.eager import eager
-from wfst_entropy._native.search import Found, SearchGraphs, _epsilon
+from wfst_entropy._native.search import Found, SearchGraphs
 from wfst_entropy._native.surgery import call_with_limits
 
 _NO_LIMIT = 2**31 - 2
+PATHS_END = {"final": 0, "final or anywhere": 1, "anywhere": 2}
+"""Where paths may end: "final or anywhere" is anywhere only where no path is at a final state."""
 
 
 class TransducerSearch:
@@ -105,8 +107,8 @@ def lattices(
     graphs: Sequence[SearchGraphs],
     streams: Sequence[Any],
     num_frames: Sequence[int],
-    allow_partial: bool,
-    epsilon_label: int | None,
+    paths_end: str,
+    epsilon_label: int,
 ) -> Found:
     """The lattices of the first frames of streams.
 
@@ -114,7 +116,7 @@ def lattices(
       graphs: of each stream.
       streams: which.
       num_frames: of each stream, at most those it has read.
-      allow_partial: whether paths may end anywhere where no final state was reached.
+      paths_end: a key of `PATHS_END`.
       epsilon_label: of arcs that consume no frame.
 
     Raises:
@@ -130,8 +132,8 @@ def lattices(
             list(streams),
             progress,
             list(num_frames),
-            allow_partial,
-            _epsilon(epsilon_label),
+            PATHS_END[paths_end],
+            epsilon_label,
             torch.get_num_threads(),
         ),
         _NO_LIMIT,
@@ -142,23 +144,23 @@ def lattices(
 
 @eager
 def best_paths(
-    graphs: Sequence[SearchGraphs],
-    streams: Sequence[Any],
-    allow_partial: bool,
-    epsilon_label: int | None,
-) -> Found:
-    """The best path of each stream; see `lattices`."""
-    parts = call_with_limits(
+    graphs: Sequence[SearchGraphs], streams: Sequence[Any], paths_end: str, epsilon_label: int
+) -> tuple[Found, Tensor]:
+    """The best path of each stream, and float64 the probability of its labels among all paths.
+
+    Args: see `lattices`.
+    """
+    parts, posteriors = call_with_limits(
         "best_paths",
         lambda progress: kernel("transducer_best_paths")(
             [graph.native for graph in graphs],
             list(streams),
             progress,
-            allow_partial,
-            _epsilon(epsilon_label),
+            PATHS_END[paths_end],
+            epsilon_label,
             torch.get_num_threads(),
         ),
         _NO_LIMIT,
         _NO_LIMIT,
     )
-    return Found(*(torch.from_numpy(part) for part in parts))
+    return Found(*(torch.from_numpy(part) for part in parts)), torch.from_numpy(posteriors)

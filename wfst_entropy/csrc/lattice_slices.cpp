@@ -1,6 +1,8 @@
 // What is kept of a lattice while its search goes on, and the lattice at the end.
 #include "lattice_slices.h"
 
+#include <cmath>
+#include <map>
 #include <numeric>
 
 namespace wfst_entropy {
@@ -179,7 +181,59 @@ class Writer {
   FoundFsa found_;
 };
 
+// The masses of paths to the tokens of one time: of all, and of those that have read so many of some labels.
+struct Masses {
+  std::vector<double> all;
+  std::vector<std::map<int32_t, double>> of_prefix;
+
+  explicit Masses(size_t n) : all(n, 0.0), of_prefix(n) {}
+
+  // `label`: 0 for none.
+  void flow(const Masses& from, const Link& link, int32_t label, const std::vector<int32_t>& labels) {
+    const double factor = std::exp(-double{link.slack});
+    all[link.dst] += factor * from.all[link.src];
+    for (const auto& [length, mass] : from.of_prefix[link.src]) {
+      if (label == 0)
+        of_prefix[link.dst][length] += factor * mass;
+      else if (length < static_cast<int32_t>(labels.size()) && labels[length] == label)
+        of_prefix[link.dst][length + 1] += factor * mass;
+    }
+  }
+
+  // Only ratios matter, and sums over many paths would outgrow double.
+  void rescale() {
+    const double largest = all.empty() ? 0.0 : *std::max_element(all.begin(), all.end());
+    if (!(largest > 0)) return;
+    for (double& mass : all) mass /= largest;
+    for (auto& masses : of_prefix)
+      for (auto& entry : masses) entry.second /= largest;
+  }
+};
+
 }  // namespace
+
+double LatticeSlices::posterior(const SearchGraph& graph, const Ending& ending,
+                                const std::vector<int32_t>& labels) const {
+  Masses masses(slices_.front()->states.size());
+  if (masses.all.empty()) return 0;
+  masses.all[0] = masses.of_prefix[0][0] = 1;
+  for (size_t t = 0; t < slices_.size(); ++t) {
+    for (const Link& link : slices_[t]->silent) masses.flow(masses, link, 0, labels);
+    if (t + 1 == slices_.size()) break;
+    Masses next(slices_[t + 1]->states.size());
+    for (const Link& link : slices_[t]->emitting) next.flow(masses, link, label_of_move(graph, link.move), labels);
+    next.rescale();
+    masses = std::move(next);
+  }
+  double all = 0, same = 0;
+  for (const auto& arc : ending.arcs) {
+    const double factor = std::exp(-double{arc.slack});
+    all += factor * masses.all[arc.token];
+    const auto found = masses.of_prefix[arc.token].find(static_cast<int32_t>(labels.size()));
+    if (found != masses.of_prefix[arc.token].end()) same += factor * found->second;
+  }
+  return all > 0 ? same / all : 0;
+}
 
 void LatticeSlices::add(Slice slice) {
   count(slice, +1);

@@ -49,24 +49,35 @@ struct Ending {
   bool partial = false;
 };
 
+// Turns the scores that endings have so far into slacks.
+inline void finish(Ending& ending) {
+  float best = -std::numeric_limits<float>::infinity();
+  for (const auto& arc : ending.arcs) best = std::max(best, arc.slack);
+  for (auto& arc : ending.arcs) arc.slack = best - arc.slack;
+}
+
+template <class Tokens>
+Ending end_anywhere(const Tokens& tokens) {
+  Ending ending;
+  for (size_t i = 0; i < tokens.size(); ++i) ending.arcs.push_back({static_cast<int32_t>(i), -1, tokens[i].score});
+  ending.partial = tokens.size() > 0;
+  finish(ending);
+  return ending;
+}
+
 // By the final arcs of the graph; if there are none and `allow_partial`, anywhere.
 template <class Tokens>
 Ending find_ending(const SearchGraph& graph, bool allow_partial, const Tokens& tokens) {
   Ending ending;
-  const auto note = [&](size_t i, int32_t arc, float score) {
-    ending.arcs.push_back({static_cast<int32_t>(i), arc, tokens[i].score + score});
-  };
   with_view(graph, [&](const auto& view) {
-    for (size_t i = 0; i < tokens.size(); ++i)
-      view.finish(tokens[i].state, [&](int32_t arc, float score) { note(i, arc, score); });
+    for (size_t i = 0; i < tokens.size(); ++i) {
+      view.finish(tokens[i].state, [&](int32_t arc, float score) {
+        ending.arcs.push_back({static_cast<int32_t>(i), arc, tokens[i].score + score});
+      });
+    }
   });
-  if (ending.arcs.empty() && allow_partial) {
-    for (size_t i = 0; i < tokens.size(); ++i) note(i, -1, 0.0f);
-    ending.partial = tokens.size() > 0;
-  }
-  float best = -std::numeric_limits<float>::infinity();
-  for (const auto& arc : ending.arcs) best = std::max(best, arc.slack);
-  for (auto& arc : ending.arcs) arc.slack = best - arc.slack;
+  if (ending.arcs.empty() && allow_partial) return end_anywhere(tokens);
+  finish(ending);
   return ending;
 }
 
@@ -91,6 +102,9 @@ class LatticeSlices {
                    int32_t epsilon) const;
   // The best path of all.
   FoundFsa best_path(const SearchGraph& graph, const Ending& ending, int32_t epsilon) const;
+
+  // The share of the paths with these labels, blanks left out, in the mass of all paths. Arcs emit 0 for blank.
+  double posterior(const SearchGraph& graph, const Ending& ending, const std::vector<int32_t>& labels) const;
 
   size_t size() const { return slices_.size(); }
   const Slice& operator[](size_t t) const { return *slices_[t]; }

@@ -251,31 +251,39 @@ void TransducerStream::forget_dead_ends() {
 }
 
 // A partial path ends at a token of the beam: to go on from there without a frame would only give it a second score.
-Ending TransducerStream::ending(const SearchGraph& graph, int64_t num_frames, bool allow_partial) const {
+Ending TransducerStream::ending(const SearchGraph& graph, int64_t num_frames, PathsEnd end) const {
   const Slice& last = slices_[static_cast<size_t>(num_frames)];
   std::vector<LatticeToken> tokens;
   for (size_t i = 0; i < last.states.size(); ++i) tokens.push_back({last.scores[i], last.states[i]});
-  Ending found = find_ending(graph, false, tokens);
-  if (!allow_partial || !found.arcs.empty()) return found;
-  int32_t num_beam = static_cast<int32_t>(tokens.size());
+  if (end != PathsEnd::kAnywhere) {
+    Ending found = find_ending(graph, false, tokens);
+    if (end == PathsEnd::kFinal || !found.arcs.empty()) return found;
+  }
+  auto num_beam = static_cast<int32_t>(tokens.size());
   for (const Link& link : last.silent) num_beam = std::min(num_beam, link.dst);
   tokens.resize(num_beam);
-  return find_ending(graph, true, tokens);
+  return end_anywhere(tokens);
 }
 
-FoundFsa TransducerStream::lattice(const SearchGraph& graph, int64_t num_frames, bool allow_partial,
-                                   int32_t epsilon) const {
+FoundFsa TransducerStream::lattice(const SearchGraph& graph, int64_t num_frames, PathsEnd end, int32_t epsilon) const {
   if (num_frames < forgotten_)
     throw InputError("the first " + std::to_string(num_frames) + " frames have no lattice any more: what led nowhere "
                      "in " + std::to_string(forgotten_) + " frames was forgotten.");
   if (graph.empty()) return {};
-  return slices_.lattice(graph, static_cast<size_t>(num_frames) + 1, ending(graph, num_frames, allow_partial),
-                         kUnpruned, epsilon);
+  return slices_.lattice(graph, static_cast<size_t>(num_frames) + 1, ending(graph, num_frames, end), kUnpruned,
+                         epsilon);
 }
 
-FoundFsa TransducerStream::best_path(const SearchGraph& graph, bool allow_partial, int32_t epsilon) const {
-  if (graph.empty()) return {};
-  return slices_.best_path(graph, ending(graph, num_frames(), allow_partial), epsilon);
+std::pair<FoundFsa, double> TransducerStream::best_path(const SearchGraph& graph, PathsEnd end,
+                                                        int32_t epsilon) const {
+  if (graph.empty()) return {FoundFsa{}, 0.0};
+  const Ending ends = ending(graph, num_frames(), end);
+  FoundFsa path = slices_.best_path(graph, ends, epsilon);
+  std::vector<int32_t> labels;
+  for (const Arc& arc : path.arcs)
+    if (arc.label > 0 && arc.label != epsilon) labels.push_back(arc.label);
+  const double posterior = slices_.posterior(graph, ends, labels);
+  return {std::move(path), posterior};
 }
 
 }  // namespace wfst_entropy

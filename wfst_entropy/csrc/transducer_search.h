@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "lattice_slices.h"
@@ -67,6 +68,9 @@ struct TransducerScratch {
   std::vector<std::vector<int32_t>> pending;
 };
 
+// Where paths may end: where the graph says so; there, or anywhere if no path is there; anywhere.
+enum class PathsEnd { kFinal, kFinalOrAnywhere, kAnywhere };
+
 class TransducerStream {
  public:
   TransducerStream(const SearchGraph& graph, TransducerScratch& scratch);
@@ -84,8 +88,9 @@ class TransducerStream {
   void forget_dead_ends();
 
   // The lattice of the first frames. Throws InputError if they are fewer than when dead ends were forgotten.
-  FoundFsa lattice(const SearchGraph& graph, int64_t num_frames, bool allow_partial, int32_t epsilon) const;
-  FoundFsa best_path(const SearchGraph& graph, bool allow_partial, int32_t epsilon) const;
+  FoundFsa lattice(const SearchGraph& graph, int64_t num_frames, PathsEnd end, int32_t epsilon) const;
+  // The best path, and the probability of its labels among all paths.
+  std::pair<FoundFsa, double> best_path(const SearchGraph& graph, PathsEnd end, int32_t epsilon) const;
 
   int64_t num_frames() const { return static_cast<int64_t>(slices_.size()) - 1; }
   size_t num_tokens() const { return tokens_.size(); }
@@ -96,7 +101,7 @@ class TransducerStream {
   void take(const SearchGraph& graph, TransducerScratch& scratch);
   std::vector<Link> pass(const SearchGraph& graph, TransducerScratch& scratch);
   void add_slice(std::vector<Link> silent);
-  Ending ending(const SearchGraph& graph, int64_t num_frames, bool allow_partial) const;
+  Ending ending(const SearchGraph& graph, int64_t num_frames, PathsEnd end) const;
 
   LatticeSlices slices_{/*keep_scores=*/true, /*ordered=*/true};
   std::vector<TransducerToken> tokens_;  // of the last slice: those of the beam, by context and state, then those passed

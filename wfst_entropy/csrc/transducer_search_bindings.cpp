@@ -104,23 +104,27 @@ nb::object advance(TransducerSearch& search, const Graphs& graphs, const Streams
 }
 
 nb::tuple lattices(const Graphs& graphs, const Streams& streams, Progress& progress,
-                   const std::vector<int64_t>& num_frames, bool allow_partial, int32_t epsilon, int num_threads) {
-  Batch batch(static_cast<int64_t>(streams.size()));
+                   const std::vector<int64_t>& num_frames, int end, int32_t epsilon, int num_threads) {
   const auto n = static_cast<int64_t>(streams.size());
+  Batch batch(n);
   for_each_sequence(n, num_threads, progress, kAdvice, [&](int64_t s, SearchControl&) {
-    batch.found[s] = streams[s]->lattice((*graphs[s])[0], num_frames[s], allow_partial, epsilon);
+    batch.found[s] = streams[s]->lattice((*graphs[s])[0], num_frames[s], static_cast<PathsEnd>(end), epsilon);
   });
   return batch.to_python<float>(nullptr, epsilon);
 }
 
-nb::tuple best_paths(const Graphs& graphs, const Streams& streams, Progress& progress, bool allow_partial,
-                     int32_t epsilon, int num_threads) {
-  Batch batch(static_cast<int64_t>(streams.size()));
+// The best paths, and the probability of each one's labels.
+nb::tuple best_paths(const Graphs& graphs, const Streams& streams, Progress& progress, int end, int32_t epsilon,
+                     int num_threads) {
   const auto n = static_cast<int64_t>(streams.size());
+  Batch batch(n);
+  std::vector<double> posteriors(n);
   for_each_sequence(n, num_threads, progress, kAdvice, [&](int64_t s, SearchControl&) {
-    batch.found[s] = streams[s]->best_path((*graphs[s])[0], allow_partial, epsilon);
+    auto [path, posterior] = streams[s]->best_path((*graphs[s])[0], static_cast<PathsEnd>(end), epsilon);
+    batch.found[s] = std::move(path);
+    posteriors[s] = posterior;
   });
-  return batch.to_python<float>(nullptr, epsilon);
+  return nb::make_tuple(batch.to_python<float>(nullptr, epsilon), to_array(std::move(posteriors)));
 }
 
 }  // namespace

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,7 +12,15 @@ from torch import Tensor
 from wfst_entropy._native import transducer_search as native
 from wfst_entropy._native.search import Found
 from wfst_entropy.algorithms._surgery import MAX_ARCS, MAX_STATES, errors_of_the_extension
+from wfst_entropy.decoding._stream_batch import (
+    beginning_of,
+    check_join_size,
+    check_states,
+    raise_bad_score,
+    stream_batch,
+)
 from wfst_entropy.decoding.decoding_graph import DecodingGraph
+from wfst_entropy.decoding.errors import DecodingError
 from wfst_entropy.decoding.lattice_scores import scaled_scores
 from wfst_entropy.decoding.rnnt_decoding_streams import (
     RnntDecodingConfig,
@@ -22,29 +30,18 @@ from wfst_entropy.decoding.rnnt_decoding_streams import (
 from wfst_entropy.decoding.transducer import Transducer, TransducerHypothesis
 from wfst_entropy.decoding.transducer_lattice import build_lattices
 from wfst_entropy.fsa import Fsa
-from wfst_entropy.fsa.errors import FsaTypeError, FsaValueError
 from wfst_entropy.topologies import trivial_graph
 
 _FRAMES_BETWEEN_PRUNING = 25
+_LARGEST = 2.0**26  # beyond this sums lose their digits
 
 
-class FastBeamState:
-    """How far the search of one stream is; it never changes, so one may go on from it twice.
+class FastBeamState(NamedTuple):
+    """How far the search of one stream is; it never changes, so one may go on from it twice."""
 
-    Attributes:
-      num_frames: how many frames it has read.
-    """
-
-    __slots__ = ("_search", "_stream", "num_frames")
-
+    search: FastBeamSearch
     num_frames: int
-
-    def __init__(self, search: FastBeamSearch, stream: Any) -> None:
-        self._search, self._stream = search, stream
-        self.num_frames = int(stream.num_frames)
-
-    def __repr__(self) -> str:
-        return f"FastBeamState(num_frames={self.num_frames})"
+    stream: Any
 
 
 class FastBeamSearch:
@@ -77,8 +74,8 @@ class FastBeamSearch:
       max_lattice_states, max_lattice_arcs: what the lattices of the streams of one call may hold.
 
     Raises:
-      FsaTypeError, FsaValueError, CyclicFsaError: the transducer has no `context_size`, the graph
-        does not fit it, or a setting is out of range.
+      DecodingError: the transducer has no `context_size`, or a setting is out of range.
+      FsaTypeError, FsaValueError, CyclicFsaError: the graph is none, or does not fit.
 
     Source: k2 and icefall, "fast beam search"; Kang et al. 2022, "Fast and parallel decoding for
     transducer".
@@ -114,7 +111,7 @@ class FastBeamSearch:
         max_lattice_arcs: int = MAX_ARCS,
     ) -> None:
         if transducer.context_size is None:
-            raise FsaTypeError(
+            raise DecodingError(
                 "transducer: its predictor depends on all labels of a hypothesis (such as an LSTM "
                 "does), so hypotheses never meet in one state of a graph; use "
                 "modified_beam_search, or a model with a stateless predictor (--predictor "
@@ -125,7 +122,9 @@ class FastBeamSearch:
         self.temperature, self.blank_penalty = temperature, blank_penalty
         self.ilme_scale = ilme_scale
         self._limits = (max_lattice_states, max_lattice_arcs)
-        vocab_size = _vocab_size(transducer)
+        vocab_size = beginning_of(transducer).num_symbols
+        if vocab_size < 2:
+            raise DecodingError("transducer: emits blank alone; needs at least one label")
         self.config = RnntDecodingConfig(
             vocab_size, transducer.context_size, beam, max_states, max_contexts
         )
@@ -140,69 +139,78 @@ class FastBeamSearch:
         return self._graph
 
     def start(self) -> FastBeamState:
-        """The state of a stream before its first frame."""
-        return FastBeamState(self, self._search.start(self._graph._search))
+        """The state of a stream that begins."""
+        return FastBeamState(self, 0, self._search.start(self._graph._search))
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def advance(
         self, encoder_out: Tensor, lengths: Tensor, states: Sequence[FastBeamState]
     ) -> list[FastBeamState]:
-        """Goes on by a chunk of frames for each stream.
+        """Reads a chunk of each stream.
 
         Args:
-          encoder_out: `(N, T, D)`.
-          lengths: `(N,)` integers, frames of each stream, 0 to T.
-          states: N, from `start` or from here.
+          encoder_out: `(N, T, D)` float.
+          lengths: `(N,)` integer, frames of each chunk, from 0 on; those beyond are not read.
+          states: where each stream is.
 
         Returns:
-          The new states; the old ones can still be used.
+          Where each stream is then; the old states can still be used.
 
         Raises:
-          FsaTypeError, FsaValueError: shapes or states do not fit, or a score is NaN.
+          DecodingError: shapes, lengths or states do not fit each other, or the joiner gives NaN.
           FsaRuntimeError: the lattices outgrow the limits.
           KeyboardInterrupt: Ctrl-C.
         """
-        counts = _checked_lengths(encoder_out, lengths, len(states))
-        self._check_states(states)
-        streams = [state._stream.copy() for state in states]
-        am = self.transducer.project_encoder(encoder_out)
-        for t in range(max(counts, default=0)):
-            going = [i for i, count in enumerate(counts) if count > t]
-            self._advance(am[:, t], going, [streams[i] for i in going], t)
-        return [FastBeamState(self, stream) for stream in streams]
+        batch = stream_batch(self.transducer, encoder_out, lengths, states, self)
+        if batch is None:
+            return list(states)
+        streams = [states[row].stream.copy() for row in batch.rows]
+        for frame, am in enumerate(batch.am):
+            bad = self._frame(am, streams[: batch.num_active(frame)])
+            if bad >= 0:
+                row = batch.rows[bad]
+                raise_bad_score(row, states[row].num_frames + frame)
+        new = list(states)
+        for row, length, stream in zip(batch.rows, batch.lengths, streams, strict=True):
+            new[row] = FastBeamState(self, states[row].num_frames + length, stream)
+        return new
 
-    def _advance(self, am: Tensor, rows: list[int], streams: list[Any], t: int) -> None:
-        """One frame of some streams, in place; `am` (N, J) are the rows of all."""
+    def _frame(self, am: Tensor, streams: list[Any]) -> int:
+        """Goes on by one frame, in place; returns a stream whose scores mean nothing, or -1."""
         splits, contexts = self._search.contexts(streams)
-        of_stream = torch.tensor(rows).repeat_interleave(splits.diff())
-        log_probs = self._log_probs(am[of_stream.to(am.device)], contexts.to(am.device))
+        check_join_size(len(contexts), self.config.vocab_size)
+        of_stream = torch.arange(len(streams)).repeat_interleave(splits.diff())
+        log_probs = self.log_probs(am[of_stream.to(am.device)], contexts.to(am.device))
         with errors_of_the_extension():
             bad = self._search.advance(
                 "FastBeamSearch",
                 [self._graph._search] * len(streams),
                 streams,
-                log_probs.to("cpu"),
+                log_probs,
                 max_states=self._limits[0],
                 max_arcs=self._limits[1],
-            )
-        if bad.numel():
-            row, symbol = bad.tolist()
-            raise FsaValueError(
-                f"encoder_out: in row {int(of_stream[row])}, frame {t} and after the labels "
-                f"{contexts[row].tolist()} the transducer gives symbol {symbol} the score "
-                f"{float(log_probs[row, symbol])}; check the model and its input for NaN"
             )
         for stream in streams:
             if stream.num_frames % _FRAMES_BETWEEN_PRUNING == 0:
                 stream.forget_dead_ends()
+        return int(of_stream[bad[0]]) if bad.numel() else -1
 
-    def _log_probs(self, am: Tensor, contexts: Tensor) -> Tensor:
+    def log_probs(self, am: Tensor, contexts: Tensor) -> Tensor:
+        """What the joiner gives, with penalty, temperature and without the internal language model.
+
+        Args:
+          am: `(n, J)`, projected encoder output.
+          contexts: `(n, context_size)` int64.
+
+        Returns:
+          `(n, C)` float32 on the CPU.
+        """
         lm = self.transducer.contexts(contexts)
         log_probs = self._tempered(self.transducer.join(am, lm))
         if self.ilme_scale != 0:
-            internal = self.transducer.join(torch.zeros_like(am), lm)
-            log_probs = log_probs - self.ilme_scale * self._tempered(internal)
-        return log_probs
+            internal = self._tempered(self.transducer.join(torch.zeros_like(am), lm))
+            log_probs = log_probs - self.ilme_scale * internal
+        return log_probs.to("cpu", torch.float32)
 
     def _tempered(self, log_probs: Tensor) -> Tensor:
         if self.blank_penalty == 0 and self.temperature == 1:
@@ -211,28 +219,37 @@ class FastBeamSearch:
         logits[:, 0] -= self.blank_penalty
         return (logits / self.temperature).log_softmax(1)
 
-    def results(self, states: Sequence[FastBeamState]) -> list[TransducerHypothesis]:
-        """The best path of each stream so far; without labels where there is none.
+    def results(
+        self, states: Sequence[FastBeamState], *, final: bool = True
+    ) -> list[TransducerHypothesis]:
+        """The best path of each stream so far; no labels, and score -inf, where there is none.
 
-        `score` is the weight of that path alone, with one alignment; `lm_score` the graph's part of
-        it. `posterior` is its share among all paths of the lattice.
+        `score` is the weight of that path, with its one alignment, `lm_score` the graph's part of
+        it. `posterior` is the probability of its labels among the paths of the lattice, of all
+        alignments and of all ways through the graph.
+
+        Args:
+          states: where each stream is.
+          final: whether the streams end here; if not, paths may end at any state of the graph.
         """
-        found = self._best_paths(states)
+        found, posteriors = self._best_paths(states, final)
         lm = self._graph.fsa.scores.detach().cpu().double()
-        arc_splits = found.state_splits[found.fsa_splits].tolist()
+        splits = found.state_splits[found.fsa_splits].tolist()
         results = []
-        for begin, end in zip(arc_splits, arc_splits[1:], strict=False):
-            labels = found.arcs.view(-1, 3)[begin:end, 2]
-            source, read = found.arc_map[begin:end], found.read[begin:end]
+        for begin, end, posterior in zip(splits, splits[1:], posteriors.tolist(), strict=False):
+            arcs = slice(begin, end)
+            labels, source = found.arcs.view(-1, 3)[arcs, 2], found.arc_map[arcs]
             spoken = (labels > 0) & (labels < self.config.vocab_size)
+            read = found.read[arcs].double()
             lm_score = float(lm[source[source >= 0]].sum())
             results.append(
                 TransducerHypothesis(
                     labels[spoken].tolist(),
-                    found.frames[begin:end][spoken].tolist(),
+                    found.frames[arcs][spoken].tolist(),
                     read[spoken].tolist(),
-                    (lm_score + float(read.double().sum())) if end > begin else -math.inf,
+                    lm_score + float(read.sum()) if end > begin else -math.inf,
                     lm_score,
+                    posterior=posterior,
                 )
             )
         return results
@@ -243,42 +260,40 @@ class FastBeamSearch:
         As of `RnntDecodingStreams.format_output`: labels are those of frames, 0 for blank; where
         the graph has words, they are the `aux_labels`.
         """
-        self._check_states(states)
-        streams = [state._stream for state in states]
-        graphs = [self._graph] * len(streams)
+        check_states(states, self)
+        streams = [state.stream for state in states]
+        counts = [state.num_frames for state in states]
         with errors_of_the_extension():
             found = native.lattices(
                 [self._graph._search] * len(streams),
                 streams,
-                [state.num_frames for state in states],
-                self.allow_partial,
+                counts,
+                self._paths_end(True),
                 self.config.vocab_size,
             )
-        return build_lattices(graphs or [self._graph], found)
+        return build_lattices([self._graph], found)
 
-    def best_path(self, states: Sequence[FastBeamState]) -> Fsa:
-        """The best path of each lattice, as linear FSAs; empty where there is none."""
-        return build_lattices([self._graph], self._best_paths(states))
+    def best_path(self, states: Sequence[FastBeamState], *, final: bool = True) -> Fsa:
+        """The best path of each stream as a linear FSA, with attributes; empty where there is none.
 
-    def _best_paths(self, states: Sequence[FastBeamState]) -> Found:
-        self._check_states(states)
+        Args:
+          states: where each stream is.
+          final: as in `results`.
+        """
+        return build_lattices([self._graph], self._best_paths(states, final)[0])
+
+    def _best_paths(self, states: Sequence[FastBeamState], final: bool) -> tuple[Found, Tensor]:
+        check_states(states, self)
+        graphs = [self._graph._search] * len(states)
+        streams = [state.stream for state in states]
+        end = self._paths_end(final)
         with errors_of_the_extension():
-            return native.best_paths(
-                [self._graph._search] * len(states),
-                [state._stream for state in states],
-                self.allow_partial,
-                self.config.vocab_size,
-            )
+            return native.best_paths(graphs, streams, end, self.config.vocab_size)
 
-    def _check_states(self, states: Sequence[FastBeamState]) -> None:
-        for i, state in enumerate(states):
-            if not isinstance(state, FastBeamState):
-                raise FsaTypeError(
-                    f"states[{i}]: must be a FastBeamState, from start() or advance(), got "
-                    f"{type(state).__name__}"
-                )
-            if state._search is not self:
-                raise FsaValueError(f"states[{i}]: is of another search")
+    def _paths_end(self, final: bool) -> str:
+        if not final:
+            return "anywhere"
+        return "final or anywhere" if self.allow_partial else "final"
 
 
 def _scaled(graph: Fsa | DecodingGraph, scale: float) -> Fsa | DecodingGraph:
@@ -288,48 +303,17 @@ def _scaled(graph: Fsa | DecodingGraph, scale: float) -> Fsa | DecodingGraph:
     if isinstance(graph, DecodingGraph):
         fsa = graph.fsa.with_scores(scaled_scores(graph.fsa.scores, scale))
         return DecodingGraph(fsa, epsilon_label=graph.epsilon_label, topology=graph.topology)
-    if isinstance(graph, Fsa):
-        return graph.with_scores(scaled_scores(graph.scores, scale))
-    return graph  # refused by transducer_graph
-
-
-def _vocab_size(transducer: Transducer) -> int:
-    """How many symbols a transducer emits."""
-    with torch.no_grad():
-        lm, _ = transducer.start(1)
-        symbols = int(transducer.join(torch.zeros_like(lm), lm).shape[1])
-    if symbols < 2:
-        raise FsaValueError(f"transducer: emits {symbols} symbols; needs blank and at least one")
-    return symbols
+    return graph.with_scores(scaled_scores(graph.scores, scale))
 
 
 def _check_settings(
     ngram_lm_scale: float, temperature: float, blank_penalty: float, ilme_scale: float
 ) -> None:
-    for name, value, good in (
-        ("ngram_lm_scale", ngram_lm_scale, ngram_lm_scale >= 0),
-        ("temperature", temperature, temperature > 0),
-        ("blank_penalty", blank_penalty, True),
-        ("ilme_scale", ilme_scale, ilme_scale >= 0),
+    for name, value, least in (
+        ("ngram_lm_scale", ngram_lm_scale, 0.0),
+        ("temperature", temperature, 1e-6),
+        ("blank_penalty", blank_penalty, -_LARGEST),
+        ("ilme_scale", ilme_scale, 0.0),
     ):
-        if not (math.isfinite(value) and good):
-            raise FsaValueError(f"{name}: is out of range, got {value}")
-
-
-def _checked_lengths(encoder_out: Tensor, lengths: Tensor, num_states: int) -> list[int]:
-    if encoder_out.dim() != 3 or not encoder_out.is_floating_point():
-        raise FsaValueError(
-            f"encoder_out: must be float (N, T, D), got {encoder_out.dtype} "
-            f"{tuple(encoder_out.shape)}"
-        )
-    n, num_frames, _ = encoder_out.shape
-    if lengths.shape != (n,) or lengths.is_floating_point() or num_states != n:
-        raise FsaValueError(
-            f"lengths, states: need {n} integers and {n} states, one for each row of encoder_out, "
-            f"got lengths {lengths.dtype} {tuple(lengths.shape)} and {num_states} states"
-        )
-    counts: list[int] = lengths.tolist()
-    for i, count in enumerate(counts):
-        if not 0 <= count <= num_frames:
-            raise FsaValueError(f"lengths[{i}]: must lie in 0..{num_frames}, got {count}")
-    return counts
+        if not least <= value <= _LARGEST:
+            raise DecodingError(f"{name}: must lie in {least:g}..{_LARGEST:g}, got {value!r}")

@@ -73,7 +73,7 @@ def fast_beam_search_nbest(
     return get_aux_labels(nbest.intersect(lattice).best())
 
 
-def fast_beam_search_nbest_LG(  # noqa: N802  icefall's name
+def fast_beam_search_nbest_LG(
     transducer: Transducer,
     decoding_graph: Fsa | DecodingGraph | None,
     encoder_out: Tensor,

@@ -311,7 +311,7 @@ class RnntDecodingStreams:
                 [graph._search for graph in graphs],
                 streams,
                 [int(count) for count in num_frames],
-                allow_partial,
+                "final or anywhere" if allow_partial else "final",
                 self.config.vocab_size,
             )
         return build_lattices(graphs, found, rows)

@@ -9,7 +9,7 @@
 # sentences of dev and test are left out of that text, and a text that has one is refused.
 #
 # Stages: 0 text, lexicon and L, 1 G, 2 LG and HLG, 3 LG alone (for searches that imply the topology),
-# 4 token n-gram. What is newer than what it is made from is not made again. The lang directory of
+# 4 token n-grams. What is newer than what it is made from is not made again. The lang directory of
 # prepare.sh gets the words of the language model, and the graphs; its tokens stay as they are.
 
 set -eou pipefail
@@ -23,6 +23,7 @@ lm_text=            # further text for the language models, one sentence a line
 lm_order=3          # order of the word n-gram in the graph
 rescoring_order=4   # order of the word n-gram that rescores
 tokens_ngram=5      # order of the token n-gram
+lodr_order=2        # order of the token n-gram of the training transcripts, to be subtracted (LODR)
 lm_arpa=            # a published word n-gram for the graph, instead of an estimated one
 rescoring_arpa=     # the same for rescoring
 lexicon=            # with --lm-arpa: a file with a word at the beginning of each line (default: its words)
@@ -121,19 +122,24 @@ graph_stage() {
   wfst_entropy graph "$1" "$lang_dir" --grammar "$grammar" "${@:2}"
 }
 
+token_ngram() {
+  # $1: a text in words; $2: where it goes in tokens; $3: an order; $4: the model, without .arpa and .pt
+  is_newer "$2" "$1" "$lang_dir/lexicon.txt" ||
+    "$python" "$RECIPE/local/write_lm_tokens.py" --lang-dir "$lang_dir" --text "$1" --output "$2" || return 1
+  is_newer "$4.arpa" "$2" || wfst_entropy lm train "$2" --order "$3" --lm "$4.arpa" \
+    --discount-fallback absolute || return 1
+  is_newer "$4.pt" "$4.arpa" || wfst_entropy lm to-g "$4.arpa" "$lang_dir/tokens.txt" "$4.pt"
+}
+
 token_ngram_stage() {
+  token_ngram "$lang_dir/transcript_words.txt" "$lang_dir/transcript_tokens.txt" "$lodr_order" \
+    "$lang_dir/lodr_${lodr_order}gram" || return 1
   if [ -n "$lm_arpa" ]; then
-    log "with --lm-arpa there is no text, so no token n-gram"
+    log "with --lm-arpa there is no text, so no other token n-gram"
     return 0
   fi
   need "$lm_dir/lm_text.txt" "make it with: $AGAIN --stage 0 --stop-stage 0" || return 1
-  local text="$lang_dir/lm_tokens.txt" lm="$lang_dir/${tokens_ngram}gram"
-  is_newer "$text" "$lm_dir/lm_text.txt" "$lang_dir/lexicon.txt" ||
-    "$python" "$RECIPE/local/write_lm_tokens.py" --lang-dir "$lang_dir" --text "$lm_dir/lm_text.txt" \
-      --output "$text" || return 1
-  is_newer "$lm.arpa" "$text" || wfst_entropy lm train "$text" --order "$tokens_ngram" --lm "$lm.arpa" \
-    --discount-fallback absolute || return 1
-  is_newer "$lm.pt" "$lm.arpa" || wfst_entropy lm to-g "$lm.arpa" "$lang_dir/tokens.txt" "$lm.pt"
+  token_ngram "$lm_dir/lm_text.txt" "$lang_dir/lm_tokens.txt" "$tokens_ngram" "$lang_dir/${tokens_ngram}gram"
 }
 
 case "$token_type" in
@@ -154,4 +160,4 @@ run_stage 0 "text of the language model, lexicon and L" text_stage
 run_stage 1 "G of ${lm_order}- and ${rescoring_order}-grams" grammar_stage
 run_stage 2 "LG and HLG ($topology topology)" graph_stage hlg --topology "$topology"
 run_stage 3 "LG" graph_stage lg
-run_stage 4 "token n-gram of order $tokens_ngram" token_ngram_stage
+run_stage 4 "token n-grams of order $tokens_ngram, and $lodr_order for LODR" token_ngram_stage

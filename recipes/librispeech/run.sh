@@ -176,7 +176,7 @@ train_stage() {
 graph_of() {
   # $1: a decoding method. Prints the file of the lang directory that it searches, if any.
   case "$1" in
-    ctc-prefix-beam-search | modified_beam_search_lm_shallow_fusion) echo "$lang_dir/5gram.pt" ;;
+    ctc-prefix-beam-search | modified_beam_search_lm_shallow_fusion | modified_beam_search_LODR) echo "$lang_dir/5gram.pt" ;;
     fast_beam_search_nbest_LG) echo "$lang_dir/LG.pt" ;;
     1best | nbest* | whole-lattice-rescoring) echo "$lang_dir/HLG.pt" ;;
   esac

@@ -45,6 +45,16 @@ def test_it_finds_what_the_plain_loop_finds(context_size, max_sym_per_frame):
     assert (found[2].tokens, found[2].score, found[2].posterior) == ([], 0.0, 1.0)
 
 
+def test_a_blank_penalty_changes_what_is_found_and_how_sure():
+    model, frames = TableTransducer(4, sharpness=0.0), torch.zeros(1, 1, 4)
+    frames[0, 0] = torch.tensor([0.5, 0.3, 0.1, 0.1]).log()
+    one = torch.tensor([1])
+    assert greedy_search(model, frames, one)[0].tokens == []
+    (found,) = greedy_search(model, frames, one, blank_penalty=math.log(2))
+    assert found.tokens == [1]
+    assert found.log_probs == pytest.approx([math.log(0.3 / 0.75)])
+
+
 @settings(max_examples=8, deadline=None)
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=6), st.integers(1, 2), st.booleans())
 def test_neither_batch_nor_padding_nor_chunks_change_a_bit(sizes, max_sym_per_frame, all_labels):
@@ -137,6 +147,8 @@ def test_options_and_states_of_another_search_are_refused():
     model = TableTransducer(5)
     with pytest.raises(DecodingError, match="max_sym_per_frame: must be an integer in 1"):
         TransducerGreedySearch(model, 0)
+    with pytest.raises(DecodingError, match="blank_penalty: must lie in"):
+        TransducerGreedySearch(model, blank_penalty=math.nan)
     search, other = TransducerGreedySearch(model), TransducerGreedySearch(model)
     with pytest.raises(DecodingError, match=r"states\[1\]: is of another search"):
         search.results([search.start(), other.start()])

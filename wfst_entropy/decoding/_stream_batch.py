@@ -11,6 +11,8 @@ from torch import Tensor
 from wfst_entropy.decoding.errors import DecodingError
 from wfst_entropy.decoding.transducer import Transducer
 
+LARGEST = 2.0**26  # beyond this sums of scores lose their digits
+
 # Scores of one join; beyond this a search asks for fewer streams rather than for the memory.
 _MOST_SCORES = 2**30
 
@@ -142,6 +144,27 @@ def check_states(states: Sequence[StreamState], search: object) -> None:
                 f"states[{number}]: is of another search; take it from this one's start() or "
                 "advance()."
             )
+
+
+def adjusted(log_probs: Tensor, blank_penalty: float, temperature: float) -> Tensor:
+    """Scores `(n, C)` with less for blank, and flatter; normalised again."""
+    if blank_penalty == 0 and temperature == 1:
+        return log_probs
+    log_probs = log_probs.clone()
+    log_probs[:, 0] -= blank_penalty
+    return (log_probs / temperature).log_softmax(dim=1)
+
+
+def check_adjustments(blank_penalty: float, temperature: float) -> None:
+    """Raise where they are out of range.
+
+    Raises:
+      DecodingError: one is.
+    """
+    if not abs(blank_penalty) <= LARGEST:
+        raise DecodingError(f"blank_penalty: must lie in -2**26..2**26, got {blank_penalty!r}.")
+    if not 0 < temperature <= LARGEST:
+        raise DecodingError(f"temperature: must be more than 0, got {temperature!r}.")
 
 
 def check_join_size(num_hypotheses: int, num_symbols: int) -> None:

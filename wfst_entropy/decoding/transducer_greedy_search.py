@@ -9,8 +9,11 @@ import torch
 from torch import Tensor
 
 from wfst_entropy.decoding._stream_batch import (
+    LARGEST,
     StreamBatch,
+    adjusted,
     beginning_of,
+    check_adjustments,
     check_states,
     raise_bad_score,
     stream_batch,
@@ -18,7 +21,6 @@ from wfst_entropy.decoding._stream_batch import (
 from wfst_entropy.decoding.errors import DecodingError
 from wfst_entropy.decoding.transducer import Transducer, TransducerHypothesis
 
-_LARGEST = 2.0**26  # as in other searches
 _MOST_SYMBOLS = 1000  # a frame with more is an endless loop of a broken model
 
 
@@ -46,9 +48,10 @@ class TransducerGreedySearch:
     Args:
       transducer: the model.
       max_sym_per_frame: labels that one frame may emit.
+      blank_penalty: taken from the joiner's log-probability of blank, which is normalised again.
 
     Raises:
-      DecodingError: `max_sym_per_frame` is out of range, or the transducer is none.
+      DecodingError: an option is out of range, or the transducer is none.
 
     Source: Graves 2012, "Sequence transduction with recurrent neural networks", section 2.4, with
     a beam of one.
@@ -75,13 +78,17 @@ class TransducerGreedySearch:
       [0, 2]
     """
 
-    def __init__(self, transducer: Transducer, max_sym_per_frame: int = 1) -> None:
+    def __init__(
+        self, transducer: Transducer, max_sym_per_frame: int = 1, *, blank_penalty: float = 0.0
+    ) -> None:
         if isinstance(max_sym_per_frame, bool) or not 1 <= max_sym_per_frame <= _MOST_SYMBOLS:
             raise DecodingError(
                 f"max_sym_per_frame: must be an integer in 1..{_MOST_SYMBOLS}, got "
                 f"{max_sym_per_frame!r}."
             )
+        check_adjustments(blank_penalty, 1.0)
         self.transducer, self.max_sym_per_frame = transducer, max_sym_per_frame
+        self.blank_penalty = blank_penalty
         begin = beginning_of(transducer)
         self._start = GreedyState(self, 0, (), (), (), 0.0, begin.lm, begin.state)
 
@@ -155,12 +162,13 @@ class _Run:
         if len(rows) < len(lm):
             chosen = self._index(rows)
             am, lm = am.index_select(0, chosen), lm.index_select(0, chosen)
-        best, symbols = transducer.join(am, lm).max(dim=1)  # NaN wins a maximum, so it shows
+        log_probs = adjusted(transducer.join(am, lm), self.search.blank_penalty, 1.0)
+        best, symbols = log_probs.max(dim=1)  # NaN wins a maximum, so it shows
         emitting, places = [], []
         answers = zip(rows, best.tolist(), symbols.tolist(), strict=True)
         for place, (row, log_prob, token) in enumerate(answers):
             absolute = self.states[self.batch.rows[row]].num_frames + frame
-            if not log_prob <= _LARGEST:
+            if not log_prob <= LARGEST:
                 raise_bad_score(self.batch.rows[row], absolute)
             self.totals[row] += log_prob
             if token:
@@ -205,7 +213,12 @@ class _Run:
 
 
 def greedy_search(
-    transducer: Transducer, encoder_out: Tensor, lengths: Tensor, *, max_sym_per_frame: int = 1
+    transducer: Transducer,
+    encoder_out: Tensor,
+    lengths: Tensor,
+    *,
+    max_sym_per_frame: int = 1,
+    blank_penalty: float = 0.0,
 ) -> list[TransducerHypothesis]:
     """Decodes whole utterances; see `TransducerGreedySearch`.
 
@@ -213,7 +226,7 @@ def greedy_search(
       transducer: the model.
       encoder_out: `(N, T, D)` float.
       lengths: `(N,)` integer, frames of each utterance; those beyond are not read.
-      max_sym_per_frame: labels that one frame may emit.
+      max_sym_per_frame, blank_penalty: as there.
 
     Returns:
       One hypothesis per utterance.
@@ -221,6 +234,6 @@ def greedy_search(
     Raises:
       DecodingError: as there.
     """
-    search = TransducerGreedySearch(transducer, max_sym_per_frame)
+    search = TransducerGreedySearch(transducer, max_sym_per_frame, blank_penalty=blank_penalty)
     states = search.advance(encoder_out, lengths, [search.start()] * len(lengths))
     return search.results(states)

@@ -12,8 +12,11 @@ from wfst_entropy._native import is_available, why_not
 from wfst_entropy._native.modified_beam import ModifiedBeamKernel, ScaledNgram
 from wfst_entropy.decoding._ngram_tables import largest_scaled, ngram_tables
 from wfst_entropy.decoding._stream_batch import (
+    LARGEST,
     StreamBatch,
+    adjusted,
     beginning_of,
+    check_adjustments,
     check_join_size,
     check_states,
     raise_bad_score,
@@ -23,8 +26,6 @@ from wfst_entropy.decoding.ctc_prefix_beam_search import PhraseBoosts
 from wfst_entropy.decoding.errors import DecodingError
 from wfst_entropy.decoding.transducer import Transducer, TransducerHypothesis
 from wfst_entropy.fsa import Fsa
-
-_LARGEST = 2.0**26  # beyond this sums lose their digits
 
 
 class BeamState(NamedTuple):
@@ -135,13 +136,14 @@ class ModifiedBeamSearch:
             raise DecodingError(f"beam_size: must be an integer in 1..{2**24}, got {beam_size!r}.")
         if not search_beam >= 0:
             raise DecodingError(f"search_beam: must be at least 0, got {search_beam!r}.")
-        if not 0 < temperature <= _LARGEST:
-            raise DecodingError(f"temperature: must be more than 0, got {temperature!r}.")
-        given = (ngram_lm_scale, lodr_scale, length_bonus, blank_penalty)
-        for name, value in zip(
-            ("ngram_lm_scale", "lodr_scale", "length_bonus", "blank_penalty"), given, strict=True
-        ):
-            if not abs(value) <= _LARGEST:
+        check_adjustments(blank_penalty, temperature)
+        given = {
+            "ngram_lm_scale": ngram_lm_scale,
+            "lodr_scale": lodr_scale,
+            "length_bonus": length_bonus,
+        }
+        for name, value in given.items():
+            if not abs(value) <= LARGEST:
                 raise DecodingError(f"{name}: must lie in -2**26..2**26, got {value!r}.")
         self.transducer, self.beam_size = transducer, beam_size
         self.blank_penalty, self.temperature = blank_penalty, temperature
@@ -231,11 +233,7 @@ class ModifiedBeamSearch:
     def log_probs(self, am: Tensor, lm: Tensor) -> Tensor:
         """What the joiner gives, with penalty and temperature: float32 on the CPU."""
         log_probs = self.transducer.join(am, lm)
-        if self.blank_penalty != 0 or self.temperature != 1:
-            log_probs = log_probs.clone()
-            log_probs[:, 0] -= self.blank_penalty
-            log_probs = (log_probs / self.temperature).log_softmax(dim=1)
-        return log_probs.to("cpu", torch.float32)
+        return adjusted(log_probs, self.blank_penalty, self.temperature).to("cpu", torch.float32)
 
 
 def _scaled_ngram(name: str, fsa: Fsa, scale: float, num_symbols: int, backoff: int) -> ScaledNgram:

@@ -99,6 +99,23 @@ def test_phrases_and_an_ngram_change_what_is_found(lang_dir, tmp_path):
         make_method(name, setup(lang_dir))
 
 
+def test_what_is_subtracted_and_a_blank_penalty_change_what_is_found(lang_dir):
+    likes_b = "0 0 1 -1\n0 0 2 -1\n0 0 3 -1\n0 0 4 -3\n0 1 -1 0\n1"
+    save_fsa(Fsa.from_str(likes_b, acceptor=True), lang_dir.path / "lodr_1gram.pt")
+    name, options = "modified_beam_search_LODR", {"tokens_ngram": 2, "lodr_order": 1}
+    method = make_method(name, setup(lang_dir, **options))
+    scales = [{"ngram_lm_scale": 0.05, "lodr_scale": lodr} for lodr in (0.0, -0.5)]
+    assert method.search_grid(*UNSURE, scales) == [[["AB", "AC"]], [["AC", "AC"]]]
+    options["lodr_order"] = 2
+    with pytest.raises(OptionError, match=r"lodr_2gram\.pt: no such file.*--stage 4"):
+        make_method(name, setup(lang_dir, **options))
+    pausing = frames({"A": 1}, {"<blk>": 0.6, "B": 0.4})
+    for name in ("greedy_search", "modified_beam_search"):
+        for penalty, words in ((0.0, ["A"]), (1.0, ["AB"])):
+            method = make_method(name, setup(blank_penalty=penalty))
+            assert method.search(*pausing, [[]])[0].words == words
+
+
 def test_a_method_needs_its_head():
     both = usable_methods(use_ctc=True, use_transducer=True)
     assert set(both) == set(METHODS) and both[0] == method_for("", True, True) == "greedy_search"

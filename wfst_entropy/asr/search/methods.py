@@ -9,7 +9,11 @@ from wfst_entropy.asr.search.nbest import NbestOracle, NbestSearch
 from wfst_entropy.asr.search.one_best import OneBest
 from wfst_entropy.asr.search.prefix_beam import PrefixBeamSearch
 from wfst_entropy.asr.search.rescoring import NbestRescoring, WholeLatticeRescoring
-from wfst_entropy.asr.search.transducer_beam import TransducerBeam, TransducerShallowFusion
+from wfst_entropy.asr.search.transducer_beam import (
+    TransducerBeam,
+    TransducerLodr,
+    TransducerShallowFusion,
+)
 from wfst_entropy.asr.search.transducer_greedy import TransducerGreedy
 
 METHODS: dict[str, type[SearchMethod]] = {
@@ -25,6 +29,7 @@ METHODS: dict[str, type[SearchMethod]] = {
         TransducerGreedy,
         TransducerBeam,
         TransducerShallowFusion,
+        TransducerLodr,
     )
 }
 

@@ -30,6 +30,11 @@ class SearchOptions:
     ngram_lm_scale: float | None = option(
         None, "Scale of the language model that rescores; none: as tuned on dev, else 0.5."
     )
+    lodr_scale: float | None = option(
+        None,
+        "Scale of the n-gram that modified_beam_search_LODR subtracts, below 0; none: as tuned on "
+        "dev, else -0.1.",
+    )
     rescoring_order: int = option(4, "Rescore with G_(this)_gram.pt.")
     num_paths: int = option(100, "Paths of an n-best list, before those of equal words are merged.")
     nbest_scale: float = option(0.5, "Scale of scores when paths are drawn; smaller: more variety.")
@@ -44,10 +49,14 @@ class SearchOptions:
     )
     max_contexts: int = option(8, "fast_beam_search: label contexts kept in a frame.")
     max_states: int = option(64, "fast_beam_search: states kept in a frame.")
+    blank_penalty: float = option(
+        0.0, "Taken from blank's log-probability (greedy_search, modified_beam_search); nats."
+    )
+    lodr_order: int = option(2, "modified_beam_search_LODR: subtract lodr_(this)gram.pt.")
     tokens_ngram: int = option(
         0,
         "The order of the token n-gram, (this)gram.pt; 0 for none (ctc-prefix-beam-search), or 5 "
-        "(modified_beam_search_lm_shallow_fusion).",
+        "(modified_beam_search_lm_shallow_fusion, modified_beam_search_LODR).",
     )
     context_file: Path | None = option(
         None,
@@ -59,7 +68,7 @@ class SearchOptions:
     def __post_init__(self) -> None:
         for name in (
             *("search_beam", "output_beam", "max_active_states", "nbest_scale", "beam_size"),
-            *("num_paths", "rescoring_order", "max_sym_per_frame", "beam"),
+            *("num_paths", "rescoring_order", "lodr_order", "max_sym_per_frame", "beam"),
             *("max_contexts", "max_states"),
         ):
             value = getattr(self, name)
@@ -72,5 +81,6 @@ class SearchOptions:
 
     def scales(self) -> dict[str, float]:
         """The scales that are given, by name."""
-        both = {"hlg_scale": self.hlg_scale, "ngram_lm_scale": self.ngram_lm_scale}
-        return {name: value for name, value in both.items() if value is not None}
+        names = ("hlg_scale", "ngram_lm_scale", "lodr_scale")
+        given = {name: getattr(self, name) for name in names}
+        return {name: value for name, value in given.items() if value is not None}

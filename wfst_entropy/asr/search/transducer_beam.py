@@ -19,8 +19,8 @@ class TransducerBeam(TransducerMethod):
     """`modified_beam_search`: no lexicon; phrases are favoured if they are given.
 
     Args:
-      setup: with the transducer head, `beam_size`, `search_beam`, `context_file` and
-        `context_score`.
+      setup: with the transducer head, `beam_size`, `search_beam`, `blank_penalty`, `context_file`
+        and `context_score`.
     """
 
     name: ClassVar[str] = "modified_beam_search"
@@ -28,6 +28,7 @@ class TransducerBeam(TransducerMethod):
     def __init__(self, setup: SearchSetup) -> None:
         super().__init__(setup)
         self.lm: Fsa | None = None
+        self.lodr_lm: Fsa | None = None
         self.context = None
         if self.options.context_file is not None:
             self.context = context_graph_from_file(
@@ -44,7 +45,10 @@ class TransducerBeam(TransducerMethod):
             search_beam=self.options.search_beam,
             lm=self.lm,
             ngram_lm_scale=scales.get("ngram_lm_scale", 0.0),
+            lodr_lm=self.lodr_lm,
+            lodr_scale=scales.get("lodr_scale", 0.0),
             context_graph=self.context,
+            blank_penalty=self.options.blank_penalty,
         )
 
     def _search(self, encoder_out: Tensor, lengths: Tensor, scales: Scales) -> list[Hypothesis]:
@@ -77,3 +81,24 @@ class TransducerShallowFusion(TransducerBeam):
         super().__init__(setup)
         order = self.options.tokens_ngram or 5
         self.lm = load_graph(setup.lang.path / f"{order}gram.pt", 4)
+
+
+class TransducerLodr(TransducerShallowFusion):
+    """`modified_beam_search_LODR`: less what an n-gram of the training transcripts gives.
+
+    Args:
+      setup: as there; the lang directory also has the n-gram of `lodr_order`.
+    """
+
+    name: ClassVar[str] = "modified_beam_search_LODR"
+    default_scales: ClassVar[Scales] = {"ngram_lm_scale": 0.4, "lodr_scale": -0.1}
+    grid: ClassVar[Sequence[Scales]] = tuple(
+        {"ngram_lm_scale": scale, "lodr_scale": lodr}
+        for scale in (0.1, 0.2, 0.3, 0.4, 0.6, 0.8)
+        for lodr in (-0.2, -0.1, -0.05)
+    )
+
+    def __init__(self, setup: SearchSetup) -> None:
+        super().__init__(setup)
+        order = self.options.lodr_order
+        self.lodr_lm = load_graph(setup.lang.path / f"lodr_{order}gram.pt", 4)

@@ -13,11 +13,15 @@ class TransducerGreedy(TransducerMethod):
     """`greedy_search`: neither lexicon nor language model, and nothing to tune.
 
     Args:
-      setup: with the transducer head and `max_sym_per_frame`.
+      setup: with the transducer head, `max_sym_per_frame` and `blank_penalty`.
     """
 
     name: ClassVar[str] = "greedy_search"
 
     def stream_search(self, scales: Scales) -> StreamSearch:
         """See `TransducerMethod.stream_search`."""
-        return TransducerGreedySearch(self.transducer, self.options.max_sym_per_frame)
+        return TransducerGreedySearch(
+            self.transducer,
+            self.options.max_sym_per_frame,
+            blank_penalty=self.options.blank_penalty,
+        )

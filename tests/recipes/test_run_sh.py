@@ -95,6 +95,32 @@ def test_from_a_foreign_folder_to_a_report_and_again(tmp_path):
     assert too_good.returncode != 0
 
 
+@pytest.mark.slow
+def test_a_transducer_from_a_foreign_folder_to_a_report(tmp_path):
+    rng = np.random.default_rng(0)
+    for part, speaker, count in (("train-clean-100", 19, 90), ("dev-clean", 84, 8)):
+        _write_part(tmp_path / "corpus", part, speaker, count, rng)
+    _write_part(tmp_path / "corpus", "test-clean", 61, 20, rng)
+    methods = ["greedy_search", "modified_beam_search", "fast_beam_search_nbest_LG"]
+    options = [
+        *("--use-transducer", "1", "--prune-range", "3", "--max-wer", "30", "--num-epochs", "10"),
+        *("--decoding-method", "greedy-search,modified-beam-search,fast-beam-search-nbest-LG"),
+    ]
+    done = _run(tmp_path, *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    name = "test-clean-epoch-10-avg-2-use-averaged-model"
+    for method in methods:
+        whole = (tmp_path / "exp" / method / f"recogs-{name}.txt").read_text()
+        assert whole.count("ref=") == 20
+    summary = json.loads((tmp_path / "exp/greedy_search" / f"summary-{name}.json").read_text())
+    assert summary["alignment"]["entropy"] > 0 and not summary["not_aligned"]
+    (scales,) = (tmp_path / "exp" / methods[-1]).glob("scales-*.json")
+    assert json.loads(scales.read_text())["tuned_on"] == ["dev-clean"]
+    report = (tmp_path / "exp/report/report.md").read_text()
+    assert "CTC and transducer" in report and "| transducer nll per frame |" in report
+    assert all(f"| {method} |" in report for method in methods)
+
+
 @pytest.mark.parametrize(
     ("stage", "missing", "maker"),
     [
@@ -107,3 +133,8 @@ def test_a_stage_names_what_it_misses_and_how_to_make_it(tmp_path, stage, missin
     assert result.returncode != 0
     assert f"{missing}, which does not exist" in result.stderr
     assert maker in result.stderr
+
+
+def test_a_yes_or_no_is_one_of_them(tmp_path):
+    result = _run(tmp_path, "--stage", "20", "--use-transducer", "maybe")
+    assert result.returncode != 0 and "--use-transducer must be 1 or 0" in result.stderr

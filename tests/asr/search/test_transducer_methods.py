@@ -127,3 +127,27 @@ def test_a_method_needs_its_head():
         method_for("1best", False, True)
     with pytest.raises(OptionError, match="needs a model that has a transducer head"):
         make_method("greedy_search", SearchSetup(CharTokenizer(TOKENS)))
+
+
+def save_lg(folder):
+    lines = [f"{token} {i}\n" for i, token in enumerate([*TOKENS, "#0"])]
+    (folder / "tokens.txt").write_text("".join(lines), encoding="utf-8")
+    (folder / "words.txt").write_text("<eps> 0\nAB 1\nAC 2\n#0 3\n")
+    (folder / "lexicon.txt").write_text("AB ▁ A B\nAC ▁ A C\n", encoding="utf-8")
+    graph = "0 1 1 0 0\n1 2 2 0 0\n2 3 3 1 -3\n2 3 4 2 -1\n3 1 1 0 0\n3 4 -1 -1 0\n4"  # likes AC
+    save_fsa(Fsa.from_str(graph), folder / "LG.pt")
+
+
+@pytest.mark.parametrize("name", [n for n in METHODS if n.startswith("fast_beam_search")])
+def test_fast_beam_searches(name, tmp_path):
+    save_lg(tmp_path)
+    for scale, words in ((0.01, ["AB", "AC"]), (1.0, ["AC", "AC"])):
+        if not METHODS[name].default_scales:
+            words = ["AB", "AC"]
+        method = make_method(name, setup(LangDir(tmp_path), {"ngram_lm_scale": scale}))
+        (found,) = method.search(*UNSURE, [["AB", "AC"]])
+        assert found.words == words and found.problem == ""
+        assert [(w.word, w.start, w.end) for w in found.times] == [(words[0], 1, 2), ("AC", 5, 6)]
+        assert found.entropy > 0
+        if METHODS[name].grid:
+            assert method.search_grid(*UNSURE, [{"ngram_lm_scale": scale}]) == [[words]]

@@ -1,0 +1,185 @@
+"""A graph searched with a transducer: best paths, and lists of paths of the lattice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from wfst_entropy.asr.search.greedy import hypothesis_of_tokens
+from wfst_entropy.asr.search.lattice_source import load_graph
+from wfst_entropy.asr.search.lattice_words import LatticeWords
+from wfst_entropy.asr.search.method import Hypothesis, Scales, SearchSetup
+from wfst_entropy.asr.search.transducer_method import TransducerMethod
+from wfst_entropy.decoding import Nbest, get_aux_labels, lattice_entropy
+from wfst_entropy.decoding.fast_beam_search import FastBeamSearch, FastBeamState
+from wfst_entropy.fsa import Fsa
+from wfst_entropy.metrics.wer import Recognition, error_stats
+
+# Scales to try for the graph's scores.
+_LM_SCALES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
+
+
+class FastBeam(TransducerMethod):
+    """`fast_beam_search`: the best path through any labels; hypotheses with equal contexts meet.
+
+    Args:
+      setup: with the transducer head, `beam`, `max_contexts` and `max_states`.
+    """
+
+    name: ClassVar[str] = "fast_beam_search"
+
+    def __init__(self, setup: SearchSetup) -> None:
+        super().__init__(setup)
+        self.graph = self.load(setup)
+
+    def load(self, setup: SearchSetup) -> Fsa | None:
+        """The graph to search, None for any labels."""
+        return None
+
+    def stream_search(self, scales: Scales) -> FastBeamSearch:
+        """See `TransducerMethod.stream_search`."""
+        return FastBeamSearch(
+            self.transducer,
+            self.graph,
+            beam=self.options.beam,
+            max_contexts=self.options.max_contexts,
+            max_states=self.options.max_states,
+            ngram_lm_scale=scales.get("ngram_lm_scale", 1.0),
+        )
+
+    def streams(
+        self, encoder_out: Tensor, lengths: Tensor, scales: Scales
+    ) -> tuple[FastBeamSearch, list[FastBeamState]]:
+        """A search, and where it is at the end of each utterance."""
+        search = self.stream_search(scales)
+        return search, search.advance(encoder_out, lengths, [search.start()] * len(lengths))
+
+    @torch.inference_mode()
+    def _search(self, encoder_out: Tensor, lengths: Tensor, scales: Scales) -> list[Hypothesis]:
+        search, states = self.streams(encoder_out, lengths, scales)
+        found = [self.hypothesis(result) for result in search.results(states)]
+        for hypothesis, entropy in zip(found, _path_entropies(search.lattice(states)), strict=True):
+            hypothesis.entropy, hypothesis.word_entropy = entropy
+        return found
+
+
+class FastBeamLG(FastBeam):
+    """`fast_beam_search_LG`: the best path through the lexicon and the n-gram of LG.
+
+    Args:
+      setup: also with the lang directory that has LG.pt.
+    """
+
+    name: ClassVar[str] = "fast_beam_search_LG"
+    default_scales: ClassVar[Scales] = {"ngram_lm_scale": 0.3}
+    grid: ClassVar[Sequence[Scales]] = tuple({"ngram_lm_scale": scale} for scale in _LM_SCALES)
+
+    def load(self, setup: SearchSetup) -> Fsa | None:
+        """LG."""
+        return load_graph(setup.lang.path / "LG.pt", 3)
+
+
+class FastBeamNbest(FastBeam):
+    """`fast_beam_search_nbest`: of `num_paths` drawn paths, the one that scores most.
+
+    Args:
+      setup: also with `num_paths` and `nbest_scale`.
+    """
+
+    name: ClassVar[str] = "fast_beam_search_nbest"
+
+    @torch.inference_mode()
+    def search(
+        self, encoder_out: Tensor, lengths: Tensor, refs: Sequence[Sequence[str]]
+    ) -> list[Hypothesis]:
+        """See `SearchMethod.search`."""
+        search, states = self.streams(encoder_out, lengths, self.scales)
+        lattices = search.lattice(states)
+        nbest = Nbest.from_lattice(lattices, self.options.num_paths, self.options.nbest_scale)
+        found = [self.read(path) for path in self.best(nbest, lattices, refs).unbind()]
+        for hypothesis, entropy in zip(found, _path_entropies(lattices), strict=True):
+            hypothesis.entropy, hypothesis.word_entropy = entropy
+        return found
+
+    def best(self, nbest: Nbest, lattices: Fsa, refs: Sequence[Sequence[str]]) -> Fsa:
+        """One path of each utterance."""
+        return nbest.intersect(lattices).best()
+
+    def read(self, path: Fsa) -> Hypothesis:
+        """The words of a path of tokens."""
+        spoken = path.labels > 0
+        tokens, frames = path.labels[spoken].tolist(), path.frame_idx[spoken].tolist()
+        return hypothesis_of_tokens(tokens, frames, self.tokenizer)
+
+
+class FastBeamNbestOracle(FastBeamNbest):
+    """`fast_beam_search_nbest_oracle`: of the drawn paths, the one with the fewest errors.
+
+    A bound, not a result.
+
+    Args:
+      setup: as of `FastBeamNbest`.
+    """
+
+    name: ClassVar[str] = "fast_beam_search_nbest_oracle"
+
+    def best(self, nbest: Nbest, lattices: Fsa, refs: Sequence[Sequence[str]]) -> Fsa:
+        """One path of each utterance."""
+        owners = nbest.shape.row_ids(1).tolist()
+        errors = [
+            error_stats([Recognition("", list(refs[utterance]), self.read(path).words)]).num_errors
+            for utterance, path in zip(owners, nbest.fsa.unbind(), strict=True)
+        ]
+        return nbest.best(-torch.tensor(errors, dtype=torch.float32))
+
+
+class FastBeamNbestLG(FastBeamLG):
+    """`fast_beam_search_nbest_LG`: of drawn paths of LG, the words with the largest weight.
+
+    The weight is the sum over all paths of the lattice that tell these words.
+
+    Args:
+      setup: as of `FastBeamLG`, also with `num_paths` and `nbest_scale`.
+    """
+
+    name: ClassVar[str] = "fast_beam_search_nbest_LG"
+
+    def __init__(self, setup: SearchSetup) -> None:
+        super().__init__(setup)
+        scale = self.scales["ngram_lm_scale"]
+        self.reader = LatticeWords(setup, "ngram_lm_scale", scale, repeats=False)
+
+    @torch.inference_mode()
+    def search(
+        self, encoder_out: Tensor, lengths: Tensor, refs: Sequence[Sequence[str]]
+    ) -> list[Hypothesis]:
+        """See `SearchMethod.search`."""
+        search, states = self.streams(encoder_out, lengths, self.scales)
+        lattices = search.lattice(states)
+        return self.reader.hypotheses(lattices, self._best(lattices))
+
+    @torch.inference_mode()
+    def search_grid(
+        self, encoder_out: Tensor, lengths: Tensor, grid: Sequence[Scales]
+    ) -> list[list[list[str]]]:
+        """See `SearchMethod.search_grid`; one lattice for all, found with `scales`."""
+        search, states = self.streams(encoder_out, lengths, self.scales)
+        lattices = search.lattice(states)
+        return [
+            self.reader.spelled(self._best(self.reader.rescaled(lattices, scales)))
+            for scales in grid
+        ]
+
+    def _best(self, lattices: Fsa) -> Fsa:
+        nbest = self.reader.nbest(lattices)
+        return nbest.best(nbest.sequence_scores(lattices).values)
+
+
+def _path_entropies(lattices: Fsa) -> list[tuple[float, float | None]]:
+    """Of the paths and of the label sequences of each lattice, nats; None where it is too large."""
+    entropies = lattice_entropy(lattices)
+    of_words = [None if value != value else value for value in entropies.words.tolist()]
+    return list(zip(entropies.paths.tolist(), of_words, strict=True))

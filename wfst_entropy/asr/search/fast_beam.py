@@ -8,12 +8,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from wfst_entropy.algorithms import path_entropy
 from wfst_entropy.asr.search.greedy import hypothesis_of_tokens
 from wfst_entropy.asr.search.lattice_source import load_graph
 from wfst_entropy.asr.search.lattice_words import LatticeWords
 from wfst_entropy.asr.search.method import Hypothesis, Scales, SearchSetup
 from wfst_entropy.asr.search.transducer_method import TransducerMethod
-from wfst_entropy.decoding import Nbest, get_aux_labels, lattice_entropy
+from wfst_entropy.decoding import Nbest, get_aux_labels
 from wfst_entropy.decoding.fast_beam_search import FastBeamSearch, FastBeamState
 from wfst_entropy.fsa import Fsa
 from wfst_entropy.metrics.wer import Recognition, error_stats
@@ -48,6 +49,7 @@ class FastBeam(TransducerMethod):
             max_contexts=self.options.max_contexts,
             max_states=self.options.max_states,
             ngram_lm_scale=scales.get("ngram_lm_scale", 1.0),
+            blank_penalty=self.options.blank_penalty,
         )
 
     def streams(
@@ -61,8 +63,8 @@ class FastBeam(TransducerMethod):
     def _search(self, encoder_out: Tensor, lengths: Tensor, scales: Scales) -> list[Hypothesis]:
         search, states = self.streams(encoder_out, lengths, scales)
         found = [self.hypothesis(result) for result in search.results(states)]
-        for hypothesis, entropy in zip(found, _path_entropies(search.lattice(states)), strict=True):
-            hypothesis.entropy, hypothesis.word_entropy = entropy
+        for hypothesis, entropy in zip(found, path_entropy(search.lattice(states)), strict=True):
+            hypothesis.entropy = float(entropy)
         return found
 
 
@@ -99,9 +101,10 @@ class FastBeamNbest(FastBeam):
         search, states = self.streams(encoder_out, lengths, self.scales)
         lattices = search.lattice(states)
         nbest = Nbest.from_lattice(lattices, self.options.num_paths, self.options.nbest_scale)
-        found = [self.read(path) for path in self.best(nbest, lattices, refs).unbind()]
-        for hypothesis, entropy in zip(found, _path_entropies(lattices), strict=True):
-            hypothesis.entropy, hypothesis.word_entropy = entropy
+        paths = self.best(nbest, lattices, refs)
+        found = [self.read(paths[i]) for i in range(len(paths))]
+        for hypothesis, entropy in zip(found, path_entropy(lattices), strict=True):
+            hypothesis.entropy = float(entropy)
         return found
 
     def best(self, nbest: Nbest, lattices: Fsa, refs: Sequence[Sequence[str]]) -> Fsa:
@@ -130,10 +133,13 @@ class FastBeamNbestOracle(FastBeamNbest):
         """One path of each utterance."""
         owners = nbest.shape.row_ids(1).tolist()
         errors = [
-            error_stats([Recognition("", list(refs[utterance]), self.read(path).words)]).num_errors
-            for utterance, path in zip(owners, nbest.fsa.unbind(), strict=True)
+            error_stats([Recognition("", list(refs[owner]), self._spelled(tokens))]).num_errors
+            for owner, tokens in zip(owners, get_aux_labels(nbest.fsa), strict=True)
         ]
         return nbest.best(-torch.tensor(errors, dtype=torch.float32))
+
+    def _spelled(self, tokens: list[int]) -> list[str]:
+        return self.tokenizer.decode(tokens).split()
 
 
 class FastBeamNbestLG(FastBeamLG):
@@ -176,10 +182,3 @@ class FastBeamNbestLG(FastBeamLG):
     def _best(self, lattices: Fsa) -> Fsa:
         nbest = self.reader.nbest(lattices)
         return nbest.best(nbest.sequence_scores(lattices).values)
-
-
-def _path_entropies(lattices: Fsa) -> list[tuple[float, float | None]]:
-    """Of the paths and of the label sequences of each lattice, nats; None where it is too large."""
-    entropies = lattice_entropy(lattices)
-    of_words = [None if value != value else value for value in entropies.words.tolist()]
-    return list(zip(entropies.paths.tolist(), of_words, strict=True))

@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 from wfst_entropy.asr.options import OptionError
+from wfst_entropy.asr.search.fast_beam import (
+    FastBeam,
+    FastBeamLG,
+    FastBeamNbest,
+    FastBeamNbestLG,
+    FastBeamNbestOracle,
+)
 from wfst_entropy.asr.search.greedy import GreedySearch
 from wfst_entropy.asr.search.method import SearchMethod, SearchSetup
 from wfst_entropy.asr.search.nbest import NbestOracle, NbestSearch
@@ -30,6 +37,11 @@ METHODS: dict[str, type[SearchMethod]] = {
         TransducerBeam,
         TransducerShallowFusion,
         TransducerLodr,
+        FastBeam,
+        FastBeamLG,
+        FastBeamNbest,
+        FastBeamNbestLG,
+        FastBeamNbestOracle,
     )
 }
 

@@ -117,7 +117,7 @@ fi
 [ "$encoder" != lstm ] || export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 if $use_transducer; then
   set_default decoding_method \
-    "greedy_search modified_beam_search fast_beam_search fast_beam_search_nbest_LG"
+    "greedy_search modified_beam_search fast_beam_search_LG"
 else
   set_default decoding_method "ctc-greedy-search 1best whole-lattice-rescoring"
 fi
@@ -176,8 +176,10 @@ train_stage() {
 graph_of() {
   # $1: a decoding method. Prints the file of the lang directory that it searches, if any.
   case "$1" in
-    ctc-prefix-beam-search | modified_beam_search_lm_shallow_fusion | modified_beam_search_LODR) echo "$lang_dir/5gram.pt" ;;
-    fast_beam_search_nbest_LG) echo "$lang_dir/LG.pt" ;;
+    ctc-prefix-beam-search | modified_beam_search_lm_shallow_fusion | modified_beam_search_LODR)
+      echo "$lang_dir/5gram.pt"
+      ;;
+    fast_beam_search*LG) echo "$lang_dir/LG.pt" ;;
     1best | nbest* | whole-lattice-rescoring) echo "$lang_dir/HLG.pt" ;;
   esac
 }

@@ -50,7 +50,7 @@ class SearchOptions:
     max_contexts: int = option(8, "fast_beam_search: label contexts kept in a frame.")
     max_states: int = option(64, "fast_beam_search: states kept in a frame.")
     blank_penalty: float = option(
-        0.0, "Taken from blank's log-probability (greedy_search, modified_beam_search); nats."
+        0.0, "Taken from the log-probability of a transducer's blank; nats."
     )
     lodr_order: int = option(2, "modified_beam_search_LODR: subtract lodr_(this)gram.pt.")
     tokens_ngram: int = option(

@@ -13,7 +13,12 @@ from wfst_entropy.metrics.wer import Recognition, read_recogs
 
 # Others are compared with the first of these that was used.
 _GREEDY = ("greedy_search", "ctc-greedy-search")
-_SHORT = {"hlg_scale": "hlg", "ngram_lm_scale": "lm"}
+_SHORT = {
+    "hlg_scale": "hlg",
+    "ngram_lm_scale": "lm",
+    "lodr_scale": "lodr",
+    "length_bonus": "bonus",
+}
 
 
 def methods_decoded(exp_dir: Path, suffix: str) -> dict[str, list[dict[str, Any]]]:

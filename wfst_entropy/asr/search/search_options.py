@@ -35,6 +35,11 @@ class SearchOptions:
         "Scale of the n-gram that modified_beam_search_LODR subtracts, below 0; none: as tuned on "
         "dev, else -0.1.",
     )
+    length_bonus: float | None = option(
+        None,
+        "Added for each token by modified_beam_search_lm_shallow_fusion, nats; none: as tuned on "
+        "dev, else 0.",
+    )
     rescoring_order: int = option(4, "Rescore with G_(this)_gram.pt.")
     num_paths: int = option(100, "Paths of an n-best list, before those of equal words are merged.")
     nbest_scale: float = option(0.5, "Scale of scores when paths are drawn; smaller: more variety.")
@@ -81,6 +86,6 @@ class SearchOptions:
 
     def scales(self) -> dict[str, float]:
         """The scales that are given, by name."""
-        names = ("hlg_scale", "ngram_lm_scale", "lodr_scale")
+        names = ("hlg_scale", "ngram_lm_scale", "lodr_scale", "length_bonus")
         given = {name: getattr(self, name) for name in names}
         return {name: value for name, value in given.items() if value is not None}

@@ -48,6 +48,7 @@ class TransducerBeam(TransducerMethod):
             lodr_lm=self.lodr_lm,
             lodr_scale=scales.get("lodr_scale", 0.0),
             context_graph=self.context,
+            length_bonus=scales.get("length_bonus", 0.0),
             blank_penalty=self.options.blank_penalty,
         )
 
@@ -72,9 +73,11 @@ class TransducerShallowFusion(TransducerBeam):
     """
 
     name: ClassVar[str] = "modified_beam_search_lm_shallow_fusion"
-    default_scales: ClassVar[Scales] = {"ngram_lm_scale": 0.3}
+    default_scales: ClassVar[Scales] = {"ngram_lm_scale": 0.3, "length_bonus": 0.0}
     grid: ClassVar[Sequence[Scales]] = tuple(
-        {"ngram_lm_scale": scale} for scale in (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8)
+        {"ngram_lm_scale": scale, "length_bonus": bonus}
+        for scale in (0.0, 0.1, 0.2, 0.3, 0.4, 0.6)
+        for bonus in (0.0, 0.5, 1.0, 2.0)
     )
 
     def __init__(self, setup: SearchSetup) -> None:
@@ -94,8 +97,8 @@ class TransducerLodr(TransducerShallowFusion):
     default_scales: ClassVar[Scales] = {"ngram_lm_scale": 0.4, "lodr_scale": -0.1}
     grid: ClassVar[Sequence[Scales]] = tuple(
         {"ngram_lm_scale": scale, "lodr_scale": lodr}
-        for scale in (0.1, 0.2, 0.3, 0.4, 0.6, 0.8)
-        for lodr in (-0.2, -0.1, -0.05)
+        for scale in (0.1, 0.2, 0.3, 0.4, 0.6)
+        for lodr in (-0.4, -0.3, -0.2, -0.1)
     )
 
     def __init__(self, setup: SearchSetup) -> None:

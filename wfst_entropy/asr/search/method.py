@@ -18,9 +18,9 @@ from wfst_entropy.lang import LangDir
 # the transducer head joins with its predictor.
 Reads = Literal["ctc_log_probs", "encoder_out"]
 
-# Names and values of what a search adds to the model's scores: the factors `hlg_scale` of the graph,
-# `ngram_lm_scale` of the language model that rescores or of a beam search's n-gram, `lodr_scale` of
-# one that is subtracted, and `length_bonus` for each token.
+# Names and values of what a search adds to the model's scores: the factors `hlg_scale` of the
+# graph, `ngram_lm_scale` of the language model that rescores or of a beam search's n-gram,
+# `lodr_scale` of one that is subtracted, and `length_bonus` for each token.
 Scales = Mapping[str, float]
 
 

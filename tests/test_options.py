@@ -31,6 +31,10 @@ CONTRACT = {
         --hlg-scale --ngram-lm-scale --num-paths --nbest-scale --beam-size --tokens-ngram
         --context-file --context-score --tune
     """,
+    "librispeech/streaming_decode.py": """
+        --exp-dir --epoch --avg --use-averaged-model --decoding-method
+        --num-decode-streams --chunk-size --left-context-frames --check-simulated
+    """,
     "librispeech/report.py": "--exp-dir --epoch --avg --decoding-method --max-wer",
     "librispeech/prepare.sh": """
         --stage --stop-stage --corpus --corpus-dir --cuts --token-type --vocab-size --extractor

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from typing_extensions import Self
+
 from wfst_entropy.asr.models import AsrModel, ModelOptions
 from wfst_entropy.asr.options import OptionError, option
 from wfst_entropy.asr.search.methods import METHODS, method_for, method_name
@@ -82,7 +84,7 @@ class DecodeOptions:
             parts.append("use-averaged-model")
         return "-".join(parts)
 
-    def for_model(self, model: ModelOptions) -> DecodeOptions:
+    def for_model(self, model: ModelOptions) -> Self:
         """The same options, with a method for the model's heads.
 
         Raises:
@@ -106,7 +108,7 @@ class DecodeOptions:
             chunk_size, left = (b if a is None else a for a, b in zip(given, own, strict=True))
             model.set_chunk(chunk_size, left)
 
-    def resolved(self) -> DecodeOptions:
+    def resolved(self) -> Self:
         """The same options, with the number of the last epoch in place of 0."""
         if self.epoch > 0 or self.iter > 0:
             return self

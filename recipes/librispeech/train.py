@@ -30,6 +30,7 @@ from typing import Any
 import torch
 
 from wfst_entropy.asr.data.asr_datamodule import AsrDataModule, DataOptions
+from wfst_entropy.asr.data.pseudo_labels import PseudoLabels
 from wfst_entropy.asr.data.tokenizer import load_tokenizer
 from wfst_entropy.asr.environment import environment_json
 from wfst_entropy.asr.models import ModelOptions, build_model
@@ -41,12 +42,15 @@ from wfst_entropy.asr.training.checkpoint import (
     save_checkpoint,
 )
 from wfst_entropy.asr.training.criterion import TrainingCriterion
+from wfst_entropy.asr.training.distill_options import DistillOptions
+from wfst_entropy.asr.training.distillation import make_distiller
 from wfst_entropy.asr.training.distributed import ProcessRank, launch
 from wfst_entropy.asr.training.optimizer import build_optimizer
 from wfst_entropy.asr.training.resume import start_or_resume
 from wfst_entropy.asr.training.run_config import RunConfig
 from wfst_entropy.asr.training.run_log import RunLog
 from wfst_entropy.asr.training.schedule import learning_rate
+from wfst_entropy.asr.training.teacher import resolved
 from wfst_entropy.asr.training.train_loop import (
     BadBatches,
     BatchResult,
@@ -78,15 +82,16 @@ class Training:
 def main() -> None:
     """Read the command line, then train in one process or several."""
     summary, usage = (__doc__ or "").split("\n\n", 1)
-    parser = make_parser(summary, DataOptions, ModelOptions, TrainOptions)
+    parser = make_parser(summary, DataOptions, ModelOptions, TrainOptions, DistillOptions)
     parser.epilog = usage.replace("%", "%%")
     args = parser.parse_args()
     try:
         train = from_args(args, TrainOptions)
         data = from_args(args, DataOptions, seed=train.seed)
+        distill = resolved(from_args(args, DistillOptions))
         vocab_size = load_tokenizer(data.lang_dir).vocab_size
         model = from_args(args, ModelOptions, vocab_size=vocab_size)
-        launch(run, train.world_size, train.master_port, RunConfig(model, data, train))
+        launch(run, train.world_size, train.master_port, RunConfig(model, data, train, distill))
     except (FsaError, OSError) as error:
         sys.exit(f"train.py: error: {error}")
     except KeyboardInterrupt:
@@ -118,7 +123,16 @@ def prepare(process: ProcessRank, config: RunConfig, log: RunLog) -> Training:
     model = build_model(config.model).to(process.device)
     dtype = choose_dtype(options, process.device)
     criterion = TrainingCriterion(model, options, dtype)
-    data = AsrDataModule(config.data, model.subsampling_factor, criterion.min_num_frames)
+    distill = config.distill
+    if distill.distils:
+        criterion.distiller = make_distiller(distill, options, model, config.data.lang_dir)
+    data = AsrDataModule(
+        config.data,
+        model.subsampling_factor,
+        criterion.min_num_frames,
+        None if distill.pseudo_labels is None else PseudoLabels(distill.pseudo_labels),
+        use_transcripts=distill.label_loss_scale > 0,
+    )
     for subset in ("train", "dev"):  # a missing part is told now, not after the first epoch
         data.parts(subset)
     scaler = torch.amp.GradScaler(process.device.type, enabled=dtype == torch.float16)
@@ -170,7 +184,13 @@ def check_same_model(config: RunConfig) -> list[str]:
             f"({', '.join(different)}); give its options again, choose another --exp-dir, or start "
             "afresh with --resume false"
         )
-    return differences(before.data, config.data)
+    labels = ("label_loss_scale", "pseudo_labels")
+    of_labels = [
+        change
+        for change in differences(before.distill, config.distill)
+        if change.startswith(labels)
+    ]
+    return differences(before.data, config.data) + of_labels
 
 
 def train_one_epoch(training: Training) -> None:

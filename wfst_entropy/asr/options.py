@@ -215,12 +215,15 @@ def save_config(path: str | os.PathLike[str], *options: Any) -> None:
         file.write(text.encode("utf-8"))
 
 
-def load_config(path: str | os.PathLike[str], *options_types: type) -> tuple[Any, ...]:
+def load_config(
+    path: str | os.PathLike[str], *options_types: type, may_lack: Sequence[type] = ()
+) -> tuple[Any, ...]:
     """Read dataclasses back from a YAML file; sections that are not asked for are left alone.
 
     Args:
       path: A file that :func:`save_config` wrote (it may have been edited by hand).
       *options_types: The dataclasses to read, in the order of the result.
+      may_lack: Those whose section may be missing; they then have their defaults.
 
     Returns:
       One instance per class. A key that is missing takes its default.
@@ -237,6 +240,8 @@ def load_config(path: str | os.PathLike[str], *options_types: type) -> tuple[Any
         raise OptionError(f"{path}: cannot read the configuration ({error})") from error
     if not isinstance(content, dict):
         raise OptionError(f"{path}: needs sections such as 'model:', got {type(content).__name__}")
+    for options_type in may_lack:
+        content.setdefault(section_name(options_type), {})
     return tuple(_from_section(path, content, options_type) for options_type in options_types)
 
 

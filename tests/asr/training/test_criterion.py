@@ -274,17 +274,17 @@ class Extra:
     """Further terms, as distillation has them."""
 
     names = ("extra",)
-    label_scale = 0.0
     keeps_logits = True
 
     def __init__(self, rows_not_finite=()):
         self.rows_not_finite = list(rows_not_finite)
 
-    def terms(self, outputs, criterion):
+    def terms(self, base, outputs, criterion):
         if self.rows_not_finite:
             raise NotFiniteError(self.rows_not_finite)
         values = outputs.logits.float().square().flatten(1).sum(1)
-        return [Term("extra", 2.0, values)]
+        without = [Term(term.name, 0.0, term.values) for term in base]
+        return [*without, Term("extra", 2.0, values)]
 
 
 @pytest.mark.parametrize("prune_range", [0, 3])
@@ -344,7 +344,7 @@ def lhotse_batch(texts, rows):
         "text": texts,
         "num_frames": torch.tensor([7, 5][: len(rows)]),
         "sequence_idx": torch.tensor(rows),
-        "cut": [SimpleNamespace(id=f"cut-{row}") for row in rows],
+        "cut": [SimpleNamespace(id=f"cut-{row}", supervisions=()) for row in rows],
     }
     return {
         "inputs": torch.arange(2.0).view(2, 1, 1).expand(2, 7, 80),

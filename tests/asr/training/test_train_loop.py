@@ -30,6 +30,8 @@ class Letters:
 
 
 class Cut:
+    supervisions = ()
+
     def __init__(self, name: str) -> None:
         self.id = name
 

@@ -32,6 +32,7 @@ from wfst_entropy.asr.data.filters import ctc_min_num_frames, usable_cuts
 from wfst_entropy.asr.data.manifest_files import Excluded, iter_cuts
 from wfst_entropy.asr.data.manifests import FULL_LIBRI_PARTS, PREFIX, subset_of
 from wfst_entropy.asr.data.packed_cuts import PackedCuts
+from wfst_entropy.asr.data.pseudo_labels import PseudoLabels, labelled_cuts
 from wfst_entropy.asr.data.tokenizer import Tokenizer, load_tokenizer
 from wfst_entropy.asr.options import OptionError, option
 
@@ -129,6 +130,8 @@ class AsrDataModule:
         that a transcript needs.
       min_num_frames: the fewest output frames that transcripts, as lists of tokens, need; by
         default those of CTC.
+      pseudo_labels: a teacher's transcripts of training utterances, see `labelled_cuts`.
+      use_transcripts: whether people's transcripts count beside them.
 
     Attributes:
       options: the options.
@@ -140,8 +143,11 @@ class AsrDataModule:
         options: DataOptions,
         subsampling_factor: int = 4,
         min_num_frames: Callable[[Sequence[int]], int] = ctc_min_num_frames,
+        pseudo_labels: PseudoLabels | None = None,
+        use_transcripts: bool = True,
     ) -> None:
         self.options = options
+        self._pseudo_labels, self._use_transcripts = pseudo_labels, use_transcripts
         self.failed: dict[str, Excluded] = {}
         self._subsampling_factor = subsampling_factor
         self._min_num_frames = min_num_frames
@@ -173,7 +179,7 @@ class AsrDataModule:
         usable = PackedCuts(
             self._counted(cut)
             for cut in usable_cuts(
-                (cut for part in parts for cut in self._read(part)),
+                self._training_cuts(parts),
                 self.tokenizer.encode,
                 self._excluded.append,
                 min_num_frames=self._min_num_frames,
@@ -198,6 +204,13 @@ class AsrDataModule:
                 f"{_tally(self._excluded) or 'the parts are empty'}"
             )
         return usable
+
+    def _training_cuts(self, parts: Sequence[str]) -> Iterator[MonoCut]:
+        cuts = (cut for part in parts for cut in self._read(part))
+        labels = self._pseudo_labels
+        if labels is None:
+            return cuts
+        return labelled_cuts(cuts, labels, self._use_transcripts, self._excluded.append)
 
     def _counted(self, cut: MonoCut) -> MonoCut:
         self._train_seconds += cut.duration

@@ -186,15 +186,20 @@ class TrainingCriterion(nn.Module):
             outputs.ctc_log_probs = self.model.ctc_log_probs(encoder_out)
         return outputs
 
-    def _terms(self, outputs: BatchOutputs) -> list[Term]:
+    def head_terms(self, outputs: BatchOutputs) -> list[Term]:
+        """The terms of all heads for the label sequences of the outputs.
+
+        Raises:
+          NotFiniteError: when the network's output for some utterances is of no use.
+        """
         terms: list[Term] = []
         if self.ctc_term is not None:
             terms += self.ctc_term.terms(outputs)
         if self.transducer_term is not None:
             assert self.model.transducer is not None  # as when the criterion was made
             terms += self.transducer_term.terms(self.model.transducer, outputs)
-        if self.distiller is not None:
-            for term in terms:
-                term.scale *= self.distiller.label_scale
-            terms += self.distiller.terms(outputs, self)
         return terms
+
+    def _terms(self, outputs: BatchOutputs) -> list[Term]:
+        terms = self.head_terms(outputs)
+        return terms if self.distiller is None else self.distiller.terms(terms, outputs, self)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -36,7 +37,8 @@ class Term:
 
     Args:
       name: As in logs and ``history.jsonl``, such as ``ctc_nll``.
-      scale: Its weight in the loss; negative for what is rewarded, such as an entropy.
+      scale: Its weight in the loss, one number or ``(N,)``; negative for what is rewarded, such
+        as an entropy.
       values: ``(N,)``, nats; with a gradient where the scale is not 0.
 
     >>> Term("ctc_nll", 1.0, torch.zeros(2)).weighted().tolist()
@@ -44,11 +46,13 @@ class Term:
     """
 
     name: str
-    scale: float
+    scale: float | Tensor
     values: Tensor
 
     def weighted(self) -> Tensor:
         """The term as the loss has it, ``(N,)``; zeros without a gradient for a scale of 0."""
+        if isinstance(self.scale, Tensor):
+            return torch.where(self.scale == 0.0, 0.0, self.scale * self.values)
         if self.scale == 0.0:
             return torch.zeros_like(self.values)
         return self.scale * self.values
@@ -69,6 +73,7 @@ class BatchOutputs:
       logits: Of the transducer's joiner, before the softmax: ``(N, T', U + 1, C)`` on the whole
         lattice, ``(N, T', S, C)`` in windows; None before the transducer term, or without one.
       ranges: ``(N, T', S)`` int64, the label positions in the windows; None for the whole lattice.
+      arc_scores: What `rnnt_arc_scores` makes of the logits.
 
     >>> names = Utterances(torch.zeros(1, 8, 80), torch.tensor([8]), [[3]], ["a"])
     >>> one = torch.tensor([1])
@@ -84,6 +89,7 @@ class BatchOutputs:
     ctc_log_probs: Tensor | None = None
     logits: Tensor | None = None
     ranges: Tensor | None = None
+    arc_scores: tuple[Tensor, Tensor] | None = None
 
 
 class ExtraTerms(Protocol):
@@ -91,17 +97,19 @@ class ExtraTerms(Protocol):
 
     Attributes:
       names: Of all terms that may come; each process needs the same, whatever its utterances.
-      label_scale: Weight of the terms of the transcripts beside these.
-      keeps_logits: Whether the terms read ``BatchOutputs.logits``, which otherwise may be
-        overwritten by their gradient to save memory.
+      keeps_logits: Whether the terms' gradients read ``BatchOutputs.logits``, which otherwise may
+        be overwritten by their gradient to save memory.
     """
 
     names: tuple[str, ...]
-    label_scale: float
     keeps_logits: bool
 
-    def terms(self, outputs: BatchOutputs, criterion: TrainingCriterion) -> list[Term]:
-        """The terms of a batch; called once for each batch, after those of the transcripts.
+    def terms(
+        self, base: Sequence[Term], outputs: BatchOutputs, criterion: TrainingCriterion
+    ) -> list[Term]:
+        """The criterion's own terms, maybe with other scales, and further ones.
+
+        Called once for each batch.
 
         Raises:
           NotFiniteError: when the network's output for some utterances is of no use.

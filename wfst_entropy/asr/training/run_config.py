@@ -8,6 +8,7 @@ from pathlib import Path
 from wfst_entropy.asr.data.asr_datamodule import DataOptions
 from wfst_entropy.asr.models import ModelOptions
 from wfst_entropy.asr.options import load_config, save_config
+from wfst_entropy.asr.training.distill_options import DistillOptions
 from wfst_entropy.asr.training.train_options import TrainOptions
 
 
@@ -22,6 +23,7 @@ class RunConfig:
     model: ModelOptions
     data: DataOptions
     train: TrainOptions
+    distill: DistillOptions = dataclasses.field(default_factory=DistillOptions)
 
     @classmethod
     def load(cls, exp_dir: Path | str) -> RunConfig:
@@ -31,8 +33,10 @@ class RunConfig:
           OptionError: when the file is missing or does not fit the options of this version.
         """
         path = Path(exp_dir) / "config.yaml"
-        return cls(*load_config(path, ModelOptions, DataOptions, TrainOptions))
+        sections = (ModelOptions, DataOptions, TrainOptions, DistillOptions)
+        return cls(*load_config(path, *sections, may_lack=(DistillOptions,)))
 
     def save(self) -> None:
         """Write ``config.yaml`` to the run's folder."""
-        save_config(self.train.exp_dir / "config.yaml", self.model, self.data, self.train)
+        sections = (self.model, self.data, self.train, self.distill)
+        save_config(self.train.exp_dir / "config.yaml", *sections)

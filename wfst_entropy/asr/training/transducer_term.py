@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,9 +12,9 @@ from wfst_entropy.asr.training.loss_terms import BatchOutputs, Term, require_fin
 from wfst_entropy.asr.training.train_options import TrainOptions
 from wfst_entropy.asr.training.warm_up import delay_penalty, entropy_scale, transducer_scales
 from wfst_entropy.losses.alignment import Alignment
-from wfst_entropy.losses.rnnt import rnnt_alignment
+from wfst_entropy.losses.arc_scores import rnnt_arc_scores
+from wfst_entropy.losses.rnnt_grid import rnnt_grid_alignment
 from wfst_entropy.losses.rnnt_prune import do_rnnt_pruning, get_rnnt_prune_ranges
-from wfst_entropy.losses.rnnt_pruned import rnnt_pruned_alignment
 from wfst_entropy.losses.rnnt_simple import rnnt_loss_smoothed
 
 
@@ -50,7 +49,7 @@ class TransducerTerm:
     def terms(self, head: TransducerHead, outputs: BatchOutputs) -> list[Term]:
         """NLL and entropy of each utterance, which must have an alignment.
 
-        Leaves the logits and the windows in ``outputs``.
+        Leaves the logits, the scores of arcs and the windows in ``outputs``.
 
         Raises:
           NotFiniteError: when the network's output is NaN or infinite.
@@ -108,7 +107,7 @@ class TransducerTerm:
     def _alignment(
         self, head: TransducerHead, am: Tensor, lm: Tensor, outputs: BatchOutputs
     ) -> Alignment:
-        """Put the joiner's logits into the outputs, and return their alignments."""
+        """Put the joiner's logits and arc scores into the outputs, and return their alignments."""
         options = self._options
         if outputs.ranges is None:
             logits = head.joiner(am.unsqueeze(2), lm.unsqueeze(1))
@@ -116,18 +115,22 @@ class TransducerTerm:
             logits = head.joiner(*do_rnnt_pruning(am, lm, outputs.ranges))
         require_finite(logits)
         outputs.logits = logits
-        shared: dict[str, Any] = {
-            "kind": options.entropy_kind.replace("-", "_"),
-            "rnnt_type": options.rnnt_type,
-            "delay_penalty": delay_penalty(options, outputs.step),
-            "fastemit_lambda": options.fastemit_lambda,
-        }
-        lengths = (outputs.targets, outputs.lengths, outputs.target_lengths)
+        lengths = (outputs.lengths, outputs.target_lengths)
         with torch.autocast(logits.device.type, enabled=False):
-            if outputs.ranges is not None:
-                return rnnt_pruned_alignment(logits, outputs.ranges, *lengths, **shared)
-            return rnnt_alignment(
-                logits, *lengths, reuse_logits_for_grads=self.reuse_logits, **shared
+            outputs.arc_scores = rnnt_arc_scores(
+                logits,
+                outputs.targets,
+                *lengths,
+                ranges=outputs.ranges,
+                reuse_logits_for_grads=self.reuse_logits,
+            )
+            return rnnt_grid_alignment(
+                *outputs.arc_scores,
+                *lengths,
+                kind=options.entropy_kind.replace("-", "_"),
+                rnnt_type=options.rnnt_type,
+                delay_penalty=delay_penalty(options, outputs.step),
+                fastemit_lambda=options.fastemit_lambda,
             )
 
     def min_num_frames(self, tokens: Sequence[int]) -> int:

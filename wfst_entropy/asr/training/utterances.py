@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
+from wfst_entropy.asr.data.pseudo_labels import FROM_TEACHER, PSEUDO_LABEL
 from wfst_entropy.fsa.errors import FsaError, FsaValueError
+
+T = TypeVar("T")
 
 # seconds between two frames of the features that the data module makes
 _FRAME_SHIFT = 0.01
@@ -33,6 +36,8 @@ class Utterances:
       tokens: Token ids per utterance.
       names: What to call the utterances in messages.
       excluded: Why an utterance takes no part in the loss, by its position in the batch.
+      from_teacher: Positions of the utterances whose tokens a teacher transcribed.
+      teacher_tokens: By position, a teacher's token ids beside those of the transcript.
 
     >>> batch = Utterances(torch.zeros(2, 4, 80), torch.tensor([4, 2]), [[1], [2]], ["a", "b"])
     >>> batch.excluded, batch.name_rows([1]), batch.select([1]).features.shape
@@ -44,6 +49,8 @@ class Utterances:
     tokens: list[list[int]]
     names: list[str]
     excluded: dict[int, str] = dataclasses.field(default_factory=dict)
+    from_teacher: set[int] = dataclasses.field(default_factory=set)
+    teacher_tokens: dict[int, list[int]] = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -57,7 +64,9 @@ class Utterances:
             num_frames,
             [self.tokens[row] for row in rows],
             [self.names[row] for row in rows],
-            {new: self.excluded[row] for new, row in enumerate(rows) if row in self.excluded},
+            _moved(self.excluded, rows),
+            {new for new, row in enumerate(rows) if row in self.from_teacher},
+            _moved(self.teacher_tokens, rows),
         )
 
     def name_rows(self, rows: Iterable[int]) -> str:
@@ -77,11 +86,16 @@ class Utterances:
         return padded.to(device), lengths
 
 
+def _moved(by_row: dict[int, T], rows: Sequence[int]) -> dict[int, T]:
+    return {new: by_row[row] for new, row in enumerate(rows) if row in by_row}
+
+
 def read_batch(batch: dict[str, Any], tokenizer: TokenEncoder) -> Utterances:
     """Take the utterances out of a batch of lhotse's ``K2SpeechRecognitionDataset``.
 
     Args:
-      batch: The dict with ``inputs`` and ``supervisions``, one supervision per cut.
+      batch: The dict with ``inputs`` and ``supervisions``, one supervision per cut; those of
+        `labelled_cuts` also have a teacher's transcripts.
       tokenizer: Turns transcripts into token ids. A transcript that it refuses with an
         :class:`FsaError` excludes its utterance, as do features that are not finite.
 
@@ -122,4 +136,17 @@ def read_batch(batch: dict[str, Any], tokenizer: TokenEncoder) -> Utterances:
         # left in, they would spoil the statistics of the other utterances
         features[i] = 0.0
         excluded[i] = "its features are not finite"
-    return Utterances(features, num_frames, tokens, names, excluded)
+    found = Utterances(features, num_frames, tokens, names, excluded)
+    _read_pseudo_labels(found, supervisions.get("cut", []), tokenizer)
+    return found
+
+
+def _read_pseudo_labels(found: Utterances, cuts: Sequence[Any], tokenizer: TokenEncoder) -> None:
+    for row, cut in enumerate(cuts):
+        custom = next((s.custom for s in cut.supervisions), None) or {}
+        if custom.get(FROM_TEACHER):
+            found.from_teacher.add(row)
+        text = custom.get(PSEUDO_LABEL)
+        if text is not None:
+            # a teacher's vocabulary is the student's, so this raises for a file from elsewhere
+            found.teacher_tokens[row] = list(tokenizer.encode(text))

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from lhotse import CutSet, MonoCut
 from lhotse.dataset import (
     DynamicBucketingSampler,
@@ -25,7 +24,7 @@ from lhotse.dataset import (
 )
 from lhotse.utils import fastcopy
 
-from wfst_entropy.asr.data.batch_loader import BatchLoader, LoadedBatch
+from wfst_entropy.asr.data.batch_loader import BatchLoader, Item, LoadedBatch
 from wfst_entropy.asr.data.errors import DataError
 from wfst_entropy.asr.data.fbank import ExtractorName, make_extractor
 from wfst_entropy.asr.data.filters import ctc_min_num_frames, usable_cuts
@@ -34,6 +33,7 @@ from wfst_entropy.asr.data.manifests import FULL_LIBRI_PARTS, PREFIX, subset_of
 from wfst_entropy.asr.data.packed_cuts import PackedCuts
 from wfst_entropy.asr.data.pseudo_labels import PseudoLabels, labelled_cuts
 from wfst_entropy.asr.data.tokenizer import Tokenizer, load_tokenizer
+from wfst_entropy.asr.data.worker_processes import load_in_processes
 from wfst_entropy.asr.options import OptionError, option
 
 # Causes written out in the log; all of them are in `AsrDataModule.excluded`.
@@ -359,19 +359,12 @@ class AsrDataModule:
             return_cuts=True, input_transforms=list(transforms), input_strategy=strategy
         )
 
-    def _load(
-        self, loader: BatchLoader, keyed: Iterable[tuple[tuple[int, ...], CutSet]]
-    ) -> Iterator[dict[str, Any]]:
+    def _load(self, loader: BatchLoader, keyed: Iterable[Item]) -> Iterator[dict[str, Any]]:
         results: Iterable[LoadedBatch]
         if self.options.num_workers == 0:
             results = (loader[item] for item in keyed)
         else:
-            results = torch.utils.data.DataLoader(
-                loader,
-                sampler=_Once(keyed),
-                batch_size=None,
-                num_workers=self.options.num_workers,
-            )
+            results = load_in_processes(loader, keyed, self.options.num_workers)
         for result in results:
             for failure in result.failed:
                 if failure.id not in self.failed:
@@ -406,16 +399,6 @@ class _EvaluationSet:
         loader = BatchLoader(self._data._dataset())
         mine = islice(sampler, self._rank, None, self._world_size)
         yield from self._data._load(loader, (((0,), cuts) for cuts in mine))
-
-
-class _Once(torch.utils.data.Sampler[Any]):
-    """Lets a DataLoader take its items from an iterator."""
-
-    def __init__(self, items: Iterable[Any]) -> None:
-        self._items = items
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self._items)
 
 
 def _spec_augment(options: DataOptions) -> SpecAugment:

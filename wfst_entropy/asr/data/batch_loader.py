@@ -30,6 +30,10 @@ class LoadedBatch:
     failed: list[Excluded]
 
 
+# What names the place of a batch in the training, and its cuts.
+Item = tuple[tuple[int, ...], CutSet]
+
+
 class BatchLoader(torch.utils.data.Dataset[LoadedBatch]):
     """Loads, pads and augments batches; cuts that fail are left out and named.
 
@@ -46,7 +50,7 @@ class BatchLoader(torch.utils.data.Dataset[LoadedBatch]):
         self._stand_ins = stand_ins
         self._first_stand_in = 0
 
-    def __getitem__(self, item: tuple[tuple[int, ...], CutSet]) -> LoadedBatch:
+    def __getitem__(self, item: Item) -> LoadedBatch:
         """Loads a batch.
 
         Args:
@@ -64,21 +68,32 @@ class BatchLoader(torch.utils.data.Dataset[LoadedBatch]):
         for cut in cuts:
             single, why = self._try(seed, CutSet.from_cuts([cut]))
             if single is None:
-                failed.append(Excluded(cut.id, f"cannot be loaded: {why}", _storage_of(cut)))
+                failed.append(Excluded(cut.id, f"cannot be loaded: {why}", storage_of(cut)))
             else:
                 good.append(cut)
         if good and failed:
             batch, cause = self._try(seed, CutSet.from_cuts(good))
         if good and batch is None:
             raise DataError(
-                f"the batch with {good[0].id} ({_storage_of(good[0])}) cannot be loaded though "
+                f"the batch with {good[0].id} ({storage_of(good[0])}) cannot be loaded though "
                 f"each of its cuts can: {cause}"
             )
-        if not good and self._stand_ins:
-            batch = self._stand_in(seed, failed)
+        if not good:
+            batch = self.stand_in(seed, failed)
         return LoadedBatch(batch, failed)
 
-    def _stand_in(self, seed: tuple[int, ...], failed: list[Excluded]) -> dict[str, Any]:
+    def stand_in(self, seed: tuple[int, ...], failed: list[Excluded]) -> dict[str, Any] | None:
+        """Returns the batch for one of which no cut can be loaded; None without stand-ins.
+
+        Args:
+          seed: of the batch.
+          failed: its cuts, for the message.
+
+        Raises:
+          DataError: none of the stand-ins can be loaded either.
+        """
+        if not self._stand_ins:
+            return None
         while self._first_stand_in < len(self._stand_ins):
             cut = self._stand_ins[self._first_stand_in]
             batch, _ = self._try(seed, CutSet.from_cuts([cut]))
@@ -130,7 +145,8 @@ def seeded(seed: Sequence[int]) -> Iterator[None]:
         torch.set_rng_state(torch_state)
 
 
-def _storage_of(cut: MonoCut) -> str:
+def storage_of(cut: MonoCut) -> str:
+    """Returns the file of a cut's features, or else of its audio."""
     if cut.has_features:
         return str(cut.features.storage_path)
     return str(cut.recording.sources[0].source) if cut.has_recording else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Sequence
 
 import torch
@@ -110,7 +109,6 @@ def _attempt(
         if not is_out_of_memory(error):
             raise
     # Out here the error, whose traceback holds what the network computed, is gone.
-    gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     return None

@@ -1,0 +1,369 @@
+"""The page of results, made of stored records alone."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from wfst_entropy.asr.experiments.run_record import read_record
+from wfst_entropy.asr.options import OptionError
+from wfst_entropy.asr.report import Table
+from wfst_entropy.metrics.bootstrap import ratio_interval, wer_difference_of_counts
+
+_NOT_KNOWN = "-"
+Record = dict[str, Any]
+
+
+class RowRecords:
+    """All seeds of one row.
+
+    Args:
+      records: in the order of seeds.
+    """
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        self.records = records
+        self.first = records[0]
+        self.name: str = self.first["row"]
+        self.baseline: str | None = self.first["baseline"]
+
+    def decodings(self, stage: str, test_set: str) -> list[dict[str, Any]]:
+        """What one stage found on one test set, by seed."""
+        found = [
+            d
+            for record in self.records
+            for d in record["decodings"]
+            if (d["stage"], d["test_set"]) == (stage, test_set)
+        ]
+        if found and len(found) != len(self.records):
+            raise OptionError(
+                f"{self.name}: {stage} of {test_set} is in {len(found)} of {len(self.records)} "
+                "records; run the missing ones again"
+            )
+        return found
+
+    def alignments(self, test_set: str, output: str) -> list[dict[str, Any]]:
+        """What was measured of the alignments by one output of the model, by seed."""
+        outputs = [r["alignments"].get(test_set, {}).get("outputs", {}) for r in self.records]
+        return [o[output] for o in outputs if o.get(output)]
+
+
+def read_records(folder: Path) -> list[RowRecords]:
+    """The records of a table, in the order of its rows.
+
+    Args:
+      folder: `results/{table}`.
+
+    Raises:
+      OptionError: there is no record, or one cannot be read.
+    """
+    records = [read_record(path) for path in sorted(folder.glob("*-seed*.json"))]
+    if not records:
+        raise OptionError(f"{folder}: has no record; run the table first")
+    records.sort(key=lambda r: (r["place"], r["seed"]))
+    names = list(dict.fromkeys(r["row"] for r in records))
+    return [RowRecords([r for r in records if r["row"] == name]) for name in names]
+
+
+def mean_and_deviation(
+    values: Sequence[float | None], digits: int, scale: float = 1.0, sign: bool = False
+) -> str:
+    """A cell: the mean over seeds, with the standard deviation where there is more than one.
+
+    >>> mean_and_deviation([1.0, 2.0], 1), mean_and_deviation([0.25], 0, 1000.0, sign=True)
+    ('1.5 ± 0.7', '+250')
+    """
+    known = [value * scale for value in values if value is not None]
+    if not known:
+        return _NOT_KNOWN
+    text = f"{statistics.fmean(known):{'+' if sign else ''}.{digits}f}"
+    return text if len(known) == 1 else f"{text} ± {statistics.stdev(known):.{digits}f}"
+
+
+def test_sets(rows: Sequence[RowRecords]) -> list[str]:
+    """The test sets of a table, by name."""
+    return sorted({d["test_set"] for row in rows for r in row.records for d in r["decodings"]})
+
+
+def accuracy_table(rows: Sequence[RowRecords], test_set: str) -> Table:
+    """Word error rates by all methods, and the change to the baseline with its interval."""
+    by_name = {row.name: row for row in rows}
+    cells = []
+    for row in rows:
+        stages = {d["stage"]: d["method"] for r in row.records for d in r["decodings"]}
+        for stage, method in stages.items():
+            found = row.decodings(stage, test_set)
+            if not found:
+                continue
+            rates = [d["wer"] for d in found]
+            low, high = _rate_interval(found)
+            ins, dels, subs = (_mean(d["ins_del_sub"][i] for d in found) for i in range(3))
+            cells.append(
+                [
+                    *_labels(row, rows),
+                    f"`{method}`" + _chunk(found[0]),
+                    f"{mean_and_deviation(rates, 2)} ({low:.2f} to {high:.2f})",
+                    f"{ins:g} / {dels:g} / {subs:g}",
+                    _change(row, by_name.get(row.baseline or ""), stage, test_set),
+                ]
+            )
+    columns = [*_label_names(rows), "search", "WER % (95 % interval)", "ins / del / sub"]
+    return Table("Word error rate", [*columns, "change to its baseline, points"], cells)
+
+
+def _chunk(decoding: dict[str, Any]) -> str:
+    """What the suffix of a decoding says about chunks."""
+    words = decoding["suffix"].split("-")
+    return f", chunk {words[words.index('chunk') + 1]}" if "chunk" in words else ""
+
+
+def _mean(values: Any) -> float:
+    return round(statistics.fmean(values), 1)
+
+
+def _rate_interval(found: Sequence[dict[str, Any]]) -> tuple[float, float]:
+    """The interval of a WER over utterances; seeds of an utterance are resampled together."""
+    errors = _summed([d["errors"] for d in found])
+    words = _summed([d["ref_words"] for d in found])
+    low, high = ratio_interval(errors, words)
+    return 100 * low, 100 * high
+
+
+def _summed(columns: Sequence[Sequence[float]]) -> list[float]:
+    return [sum(values) for values in zip(*columns, strict=True)]
+
+
+def _change(row: RowRecords, baseline: RowRecords | None, stage: str, test_set: str) -> str:
+    """The change of the WER to the baseline's over the seeds that both have."""
+    if baseline is None:
+        return ""
+    pairs = _paired(row, baseline, stage, test_set)
+    if not pairs:
+        return _NOT_KNOWN
+    old, new = zip(*pairs, strict=True)
+    before, now, words = (
+        [int(count) for count in _summed([d[name] for d in side])]
+        for side, name in ((old, "errors"), (new, "errors"), (old, "ref_words"))
+    )
+    found = wer_difference_of_counts(before, now, words)
+    verdict = "noise" if found.low <= 0 <= found.high else "fewer" if found.high < 0 else "more"
+    return f"{found.difference:+.2f} ({found.low:+.2f} to {found.high:+.2f}): {verdict}"
+
+
+def _paired(
+    row: RowRecords, baseline: RowRecords, stage: str, test_set: str
+) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Decodings of the baseline and of a row, of the same seeds and utterances."""
+    seeds = {r["seed"] for r in row.records} & {r["seed"] for r in baseline.records}
+
+    def of(which: RowRecords) -> list[dict[str, Any]]:
+        return RowRecords([r for r in which.records if r["seed"] in seeds]).decodings(
+            stage, test_set
+        )
+
+    if not seeds:
+        return []
+    pairs = list(zip(of(baseline), of(row), strict=False))
+    for old, new in pairs:
+        if old["utterances"] != new["utterances"]:
+            raise OptionError(
+                f"{row.name} and {baseline.name}: {stage} of {test_set} are not of the same "
+                "utterances; run both on one corpus"
+            )
+    return pairs
+
+
+def alignment_table(rows: Sequence[RowRecords], test_set: str) -> Table:
+    """Entropy and peakiness of the alignments of the reference texts."""
+    columns: list[tuple[str, Callable[[dict[str, Any]], float], int, float]] = [
+        ("NLL per frame", lambda a: a["nll_per_frame"], 4, 1.0),
+        ("H_c", lambda a: a["entropy"], 2, 1.0),
+        ("H_c per frame", lambda a: a["entropy_per_frame"], 4, 1.0),
+        ("H_c per label", lambda a: a["entropy_per_label"], 3, 1.0),
+        ("width, frames", lambda a: a["width"], 2, 1.0),
+        ("frames above 1/2", lambda a: a["frames_above"], 2, 1.0),
+        ("peak", lambda a: a["peak"], 3, 1.0),
+        ("blank frames %", lambda a: a["blank_fraction"], 1, 100.0),
+    ]
+    cells = []
+    for row in rows:
+        for output in ("ctc", "transducer"):
+            found = row.alignments(test_set, output)
+            if found:
+                figures = [
+                    mean_and_deviation([f(a) for a in found], d, s) for _, f, d, s in columns
+                ]
+                cells.append([*_labels(row, rows), output, *figures])
+    names = [*_label_names(rows), "output", *(name for name, *_ in columns)]
+    return Table("Alignments of the reference texts", names, cells)
+
+
+def latency_table(rows: Sequence[RowRecords], test_set: str) -> Table:
+    """When tokens come out, relative to the true times and to the baseline; calibration."""
+    cells = []
+    for row in rows:
+        for stage in dict.fromkeys(d["stage"] for r in row.records for d in r["decodings"]):
+            found = row.decodings(stage, test_set)
+            if not found or not any(d["latency"] for d in found):
+                continue
+            latencies = [d["latency"] for d in found if d["latency"]]
+            calibrations = [d["calibration"] for d in found if d["calibration"]]
+            starts, ends = ([x["symbol_delay"][i] for x in latencies] for i in (0, 1))
+            partial = [[x["partial"][p] for x in latencies] for p in ("p50", "p90")]
+            cells.append(
+                [
+                    *_labels(row, rows),
+                    f"`{found[0]['method']}`" + _chunk(found[0]),
+                    *(
+                        mean_and_deviation(v, 0, 1000.0, sign=True)
+                        for v in (*partial, starts, ends)
+                    ),
+                    _relative_latency(found, row.baseline),
+                    mean_and_deviation([c["ece"] for c in calibrations], 3),
+                    mean_and_deviation([c["nce"] for c in calibrations], 2),
+                ]
+            )
+    columns = [*_label_names(rows), "search", "PR50, ms", "PR90, ms", "delay of starts, ms"]
+    columns += ["delay of ends, ms", "relative to its baseline, ms (95 % interval)", "ECE", "NCE"]
+    return Table("Latency and calibration", columns, cells)
+
+
+def _relative_latency(found: Sequence[dict[str, Any]], baseline: str | None) -> str:
+    known = [d["relative_latency"] for d in found if d.get("relative_latency")]
+    if baseline is None or not known:
+        return ""
+    sums, numbers = (_summed([d[name] for d in known]) for name in ("sums", "numbers"))
+    if not sum(numbers):
+        return _NOT_KNOWN
+    low, high = ratio_interval(sums, numbers)
+    mean = sum(sums) / sum(numbers)
+    return f"{1000 * mean:+.1f} ({1000 * low:+.1f} to {1000 * high:+.1f})"
+
+
+def run_table(rows: Sequence[RowRecords]) -> Table:
+    """What each run took: time, size, and which code."""
+    cells = []
+    for row in rows:
+        for record in row.records:
+            stages = record["stages"]
+            attempts = [a for stage in stages for a in stage["attempts"]]
+            training = record["training"]["epochs"] if record["training"] else []
+            parameters = next((a["num_parameters"] for a in record["alignments"].values()), None)
+            cells.append(
+                [
+                    f"{record['row']}-seed{record['seed']}",
+                    _NOT_KNOWN if parameters is None else f"{parameters / 1e6:.2f} M",
+                    f"{len(training)}, {training[-1]['step'] if training else 0}",
+                    _minutes(record["training"]["seconds"] if record["training"] else None),
+                    _minutes(sum(a.get("wall_seconds", 0.0) for a in attempts)),
+                    _minutes(sum(a.get("cpu_seconds", 0.0) for a in attempts)),
+                    str(len(attempts) - len(stages)),
+                    _commit(record),
+                ]
+            )
+    columns = ["run", "parameters", "epochs, batches", "training, min", "wall, min", "CPU, min"]
+    return Table("Runs", [*columns, "interruptions", "commit"], cells)
+
+
+def _minutes(seconds: float | None) -> str:
+    return _NOT_KNOWN if seconds is None else f"{seconds / 60:.1f}"
+
+
+def _commit(record: Record) -> str:
+    git = record["git"]
+    if git is None:
+        return _NOT_KNOWN
+    return f"`{git['commit'][:10]}`" + (" with changes" if git["changed"] else "")
+
+
+def _label_names(rows: Sequence[RowRecords]) -> list[str]:
+    return list(dict.fromkeys(name for row in rows for name in row.first["labels"])) or ["row"]
+
+
+def _labels(row: RowRecords, rows: Sequence[RowRecords]) -> list[str]:
+    names = _label_names(rows)
+    if names == ["row"]:
+        return [row.name]
+    return [row.first["labels"].get(name, "") for name in names]
+
+
+def machine_line(rows: Sequence[RowRecords]) -> str:
+    """Processors and versions of all runs, one sentence each."""
+    lines = []
+    for row in rows:
+        for record in row.records:
+            m = record["machine"]
+            if m is not None:
+                lines.append(
+                    f"{m['processor']}, {m['cores']} cores, {record['threads']} thread(s) a run; "
+                    f"Python {m['python']}, torch {m['torch']}, wfst-entropy {m['wfst_entropy']}, "
+                    f"native kernels: {m['native'] or 'none'}."
+                )
+    return " ".join(dict.fromkeys(lines))
+
+
+def commands_block(rows: Sequence[RowRecords]) -> str:
+    """The exact commands of all runs, folded."""
+    lines = []
+    for row in rows:
+        for record in row.records:
+            lines.append(f"# {record['row']}, seed {record['seed']}")
+            lines += [stage["command"] for stage in record["stages"]]
+    body = "\n".join(lines)
+    return (
+        "<details><summary>Commands of all runs, to be given in recipes/librispeech</summary>\n\n"
+        f"```sh\n{body}\n```\n\n</details>"
+    )
+
+
+def render_section(rows: Sequence[RowRecords], pictures: Sequence[str]) -> str:
+    """The part of the page about one table.
+
+    Args:
+      rows: from `read_records`.
+      pictures: paths of its plots, relative to the page.
+
+    Returns:
+      Markdown without a heading of its own.
+    """
+    seeds = sorted({r["seed"] for row in rows for r in row.records})
+    many = "one seed" if len(seeds) == 1 else f"{len(seeds)} seeds, mean ± standard deviation"
+    parts = [f"{len(rows)} rows, {many} ({', '.join(map(str, seeds))}). {machine_line(rows)}"]
+    for test_set in test_sets(rows):
+        for table in (accuracy_table, alignment_table, latency_table):
+            found = table(rows, test_set)
+            if found.rows:
+                parts += [f"{found.title}, `{test_set}`:", found.markdown()]
+    parts += [f"![{Path(p).stem}]({p})" for p in pictures]
+    runs = run_table(rows)
+    parts += [f"{runs.title}:", runs.markdown(), commands_block(rows)]
+    return "\n\n".join(parts)
+
+
+def replace_section(page: str, name: str, section: str) -> str:
+    r"""Put a section between its two markers in a page.
+
+    Args:
+      page: Markdown with the lines `<!-- experiments NAME: begin -->` and `... end -->`.
+      name: of the table.
+      section: what is to stand between them.
+
+    Raises:
+      OptionError: a marker is missing, or stands there more than once.
+
+    >>> page = "<!-- experiments a: begin -->\n<!-- experiments a: end -->"
+    >>> print(replace_section(page, "a", "text"))
+    <!-- experiments a: begin -->
+    <BLANKLINE>
+    text
+    <BLANKLINE>
+    <!-- experiments a: end -->
+    """
+    begin, end = (f"<!-- experiments {name}: {word} -->" for word in ("begin", "end"))
+    if page.count(begin) != 1 or page.count(end) != 1 or page.index(begin) > page.index(end):
+        raise OptionError(f"the page needs one line '{begin}' and after it one '{end}'")
+    before, rest = page.split(begin)
+    _, after = rest.split(end)
+    return f"{before}{begin}\n\n{section}\n\n{end}{after}"

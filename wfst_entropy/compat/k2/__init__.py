@@ -30,6 +30,7 @@ from wfst_entropy.compat.k2 import (
     nbest,
     online_dense_intersecter,
     ragged,
+    rnnt_decode,
     sparse,
     swoosh,
     symbol_table,
@@ -100,6 +101,11 @@ from wfst_entropy.compat.k2.paths import (
 )
 from wfst_entropy.compat.k2.pruned_ranges import pruned_ranges_to_lattice
 from wfst_entropy.compat.k2.ragged import RaggedShape, RaggedTensor
+from wfst_entropy.compat.k2.rnnt_decode import (
+    RnntDecodingConfig,
+    RnntDecodingStream,
+    RnntDecodingStreams,
+)
 from wfst_entropy.compat.k2.rnnt_loss import (
     do_rnnt_pruning,
     fix_for_boundary,
@@ -129,8 +135,6 @@ from wfst_entropy.compat.k2.symbol_table import SymbolTable
 
 with_cuda = _torch.version.cuda is not None
 """Whether tensors may be on a GPU: that is up to torch alone."""
-
-globals().update({name: _not_here.absent(name) for name in _not_here.FUNCTIONS})
 
 
 def install(replace: bool = False) -> None:
@@ -184,10 +188,6 @@ fsa_algo = _gather(
     "remove_epsilon_self_loops", "replace_fsa", "reverse", "shortest_path", "top_sort",
     "trivial_graph", "union",
 )  # fmt: skip
-rnnt_decode = _gather(
-    "rnnt_decode", "k2's module `k2.rnnt_decode`.",
-    "RnntDecodingConfig", "RnntDecodingStream", "RnntDecodingStreams",
-)  # fmt: skip
 __version__ = "1.24.4"
 """The version of k2 whose names these are."""
 __dev_version__ = __version__
@@ -232,6 +232,9 @@ __all__ = [
     "OnlineDenseIntersecter",
     "RaggedShape",
     "RaggedTensor",
+    "RnntDecodingConfig",
+    "RnntDecodingStream",
+    "RnntDecodingStreams",
     "SymbolTable",
     "__dev_version__",
     "__version__",
@@ -336,4 +339,3 @@ __all__ = [
     "version",
     "with_cuda",
 ]
-__all__ += list(_not_here.FUNCTIONS)

@@ -14,9 +14,7 @@ import wfst_entropy
 from wfst_entropy.compat import k2
 
 ROOT = Path(wfst_entropy.__file__).parents[1]
-ROW = re.compile(
-    r"^\| `(?P<name>[\w.]+)` \| (?P<state>here|absent) \| ?(?P<remark>.*?) ?\|$"
-)
+ROW = re.compile(r"^\| `(?P<name>[\w.]+)` \| (?P<state>here|absent) \| ?(?P<remark>.*?) ?\|$")
 # What this package adds to k2's names.
 OWN = {"MODULES", "from_k2", "install", "to_k2"}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -25,7 +27,7 @@ class Letters:
 def batch_of(lengths, texts):
     generator = torch.Generator().manual_seed(1)
     features = torch.randn(len(lengths), max(lengths), 80, generator=generator)
-    cuts = [type("Cut", (), {"id": f"u{i}"}) for i in range(len(texts))]
+    cuts = [SimpleNamespace(id=f"u{i}", supervisions=[]) for i in range(len(texts))]
     supervisions = {
         "text": texts,
         "sequence_idx": torch.arange(len(texts)),

@@ -55,7 +55,7 @@ def test_a_blank_penalty_changes_what_is_found_and_how_sure():
     assert found.log_probs == pytest.approx([math.log(0.3 / 0.75)])
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=6), st.integers(1, 2), st.booleans())
 def test_neither_batch_nor_padding_nor_chunks_change_a_bit(sizes, max_sym_per_frame, all_labels):
     model = TableTransducer(6, None if all_labels else 2)

@@ -233,6 +233,11 @@ class ModifiedBeamSearch:
     def log_probs(self, am: Tensor, lm: Tensor) -> Tensor:
         """What the joiner gives, with penalty and temperature: float32 on the CPU."""
         log_probs = self.transducer.join(am, lm)
+        if log_probs.shape != (len(lm), self.num_symbols):
+            raise DecodingError(
+                f"transducer: join must give ({len(lm)}, {self.num_symbols}) here, as many symbols "
+                f"as at first, got {tuple(log_probs.shape)}."
+            )
         return adjusted(log_probs, self.blank_penalty, self.temperature).to("cpu", torch.float32)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -31,7 +31,7 @@ from wfst_entropy.asr.data.filters import ctc_min_num_frames, usable_cuts
 from wfst_entropy.asr.data.manifest_files import Excluded, iter_cuts
 from wfst_entropy.asr.data.manifests import FULL_LIBRI_PARTS, PREFIX, subset_of
 from wfst_entropy.asr.data.packed_cuts import PackedCuts
-from wfst_entropy.asr.data.pseudo_labels import PseudoLabels, labelled_cuts
+from wfst_entropy.asr.data.pseudo_labels import PseudoLabels, labelled_cuts, with_text
 from wfst_entropy.asr.data.tokenizer import Tokenizer, load_tokenizer
 from wfst_entropy.asr.data.worker_processes import load_in_processes
 from wfst_entropy.asr.options import OptionError, option
@@ -305,7 +305,7 @@ class AsrDataModule:
           DataError: the validation data are missing.
         """
         for part in self.parts("dev"):
-            yield from _EvaluationSet(self, part, rank, world_size)
+            yield from _EvaluationSet(self, self._read(part), rank, world_size)
 
     def test_sets(self) -> dict[str, Iterable[dict[str, Any]]]:
         """Returns the test parts by name; each can be iterated over several times.
@@ -313,7 +313,26 @@ class AsrDataModule:
         Raises:
           DataError: the test data are missing.
         """
-        return {part: _EvaluationSet(self, part) for part in self.parts("test")}
+        return {part: _EvaluationSet(self, self._read(part)) for part in self.parts("test")}
+
+    def batches_to_label(self, subset: str, done: Container[str]) -> Iterator[dict[str, Any]]:
+        """Yields a subset without augmentation, the longest utterances first.
+
+        Utterances need no transcript: what has no supervision is one utterance, with the text "".
+
+        Args:
+          subset: "train", "dev" or "test".
+          done: names of those to leave out.
+
+        Raises:
+          DataError: the data are missing.
+        """
+        parts = self.parts(subset)
+        cuts = PackedCuts(
+            with_text(cut) for part in parts for cut in self._read(part) if cut.id not in done
+        )
+        longest_first = np.argsort([-cut.duration for cut in cuts], kind="stable")
+        yield from _EvaluationSet(self, cuts.reordered(longest_first))
 
     def _read(self, part: str) -> Iterator[MonoCut]:
         for cut in iter_cuts(self.options.manifest_dir / f"{PREFIX}_cuts_{part}.jsonl.gz"):
@@ -381,11 +400,13 @@ class AsrDataModule:
 
 
 class _EvaluationSet:
-    """A part in its own order, without augmentation."""
+    """Cuts in their order, without augmentation."""
 
-    def __init__(self, data: AsrDataModule, part: str, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(
+        self, data: AsrDataModule, cuts: Iterable[MonoCut], rank: int = 0, world_size: int = 1
+    ) -> None:
         self._data = data
-        self._cuts = CutSet.from_cuts(data._read(part))
+        self._cuts = CutSet.from_cuts(cuts)
         self._rank, self._world_size = rank, world_size
 
     def __iter__(self) -> Iterator[dict[str, Any]]:

@@ -85,6 +85,21 @@ def read_pseudo_labels(path: Path) -> Iterator[tuple[str, str]]:
         ) from error
 
 
+def with_text(cut: MonoCut) -> MonoCut:
+    """The cut with a supervision that has a text, maybe empty.
+
+    >>> with_text(MonoCut("a", 0.0, 2.0, 0)).supervisions[0].text
+    ''
+    """
+    if not cut.supervisions:
+        name = cut.recording_id if cut.has_recording or cut.has_features else cut.id
+        whole = SupervisionSegment(cut.id, name, 0.0, cut.duration, text="")
+        return fastcopy(cut, supervisions=[whole])
+    if all(supervision.text is not None for supervision in cut.supervisions):
+        return cut
+    return cut.map_supervisions(lambda s: fastcopy(s, text=s.text or ""))
+
+
 def labelled_cuts(
     cuts: Iterable[MonoCut],
     labels: PseudoLabels,
@@ -112,8 +127,8 @@ def labelled_cuts(
         cause = "has no line" if text is None else "has an empty text, nothing was heard,"
         if not (text or "").strip():
             text = None
-        cut = _with_supervision(cut)
-        transcript = cut.supervisions[0].text or "" if len(cut.supervisions) == 1 else ""
+        cut = with_text(cut)
+        transcript = cut.supervisions[0].text if len(cut.supervisions) == 1 else ""
         if use_transcripts and transcript.strip():
             if text is None:
                 without.append(cut.id)
@@ -134,15 +149,6 @@ def labelled_cuts(
         )
     if num_empty:
         logger.warning("%d pseudo-labels in %s are empty and not used", num_empty, labels.path)
-
-
-def _with_supervision(cut: MonoCut) -> MonoCut:
-    """A cut of which nobody said who speaks when is one utterance."""
-    if cut.supervisions:
-        return cut
-    name = cut.recording_id if cut.has_recording or cut.has_features else cut.id
-    whole = SupervisionSegment(cut.id, name, 0.0, cut.duration, text="")
-    return fastcopy(cut, supervisions=[whole])
 
 
 def _changed(cut: MonoCut, text: str, custom: Mapping[str, object]) -> MonoCut:

@@ -8,11 +8,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from wfst_entropy.asr.decode_options import DecodeOptions
+from wfst_entropy.asr.decode_setup import refuse_other_tokens
 from wfst_entropy.asr.models import AsrModel
 from wfst_entropy.asr.options import OptionError
-from wfst_entropy.asr.training.checkpoint import checkpoint_files, load_model
+from wfst_entropy.asr.training.checkpoint import load_model
 from wfst_entropy.asr.training.distill_options import DistillOptions
-from wfst_entropy.lang.symbols import is_disambiguation
 from wfst_entropy.losses.ctc import ctc_loss
 from wfst_entropy.losses.rnnt import rnnt_loss
 from wfst_entropy.losses.rnnt_prune import do_rnnt_pruning
@@ -79,7 +80,7 @@ class Teacher:
             logits: Tensor = head.joiner(am.unsqueeze(2), lm.unsqueeze(1))
         else:
             logits = head.joiner(*do_rnnt_pruning(am, lm, ranges))
-        return logits.float()
+        return logits if logits.dtype == torch.float64 else logits.float()
 
     @torch.no_grad()
     def nll(
@@ -121,17 +122,14 @@ def resolved(options: DistillOptions) -> DistillOptions:
 
     Raises:
       OptionError: when the folder has no epochs.
+
+    >>> resolved(DistillOptions()).teacher_epoch
+    0
     """
     if options.teacher_exp_dir is None or options.teacher_epoch > 0:
         return options
-    names = [path.stem.split("-") for path in checkpoint_files(options.teacher_exp_dir)]
-    epochs = [int(number) for kind, number in names if kind == "epoch"]
-    if not epochs:
-        raise OptionError(
-            f"teacher_exp_dir: {options.teacher_exp_dir} has no epoch-N.pt; train the teacher "
-            "first, or give the folder of another run"
-        )
-    return dataclasses.replace(options, teacher_epoch=max(epochs))
+    epoch = DecodeOptions(options.teacher_exp_dir).resolved().epoch
+    return dataclasses.replace(options, teacher_epoch=epoch)
 
 
 def load_teacher(options: DistillOptions, lang_dir: Path) -> Teacher:
@@ -143,39 +141,17 @@ def load_teacher(options: DistillOptions, lang_dir: Path) -> Teacher:
 
     Raises:
       CheckpointError: when a checkpoint is missing or damaged.
-      OptionError: when there is no run, or its tokens are others.
+      OptionError: when there is no run, or its tokens are others; with the first that differs.
     """
-    options = resolved(options)
-    assert options.teacher_exp_dir is not None  # whoever calls this looked
-    require_same_tokens(options.teacher_exp_dir, lang_dir)
-    model, _ = load_model(options.teacher_exp_dir, options.teacher_epoch, options.teacher_avg)
-    return Teacher(model, str(options.teacher_exp_dir))
-
-
-def require_same_tokens(teacher_exp_dir: Path, lang_dir: Path) -> None:
-    """Refuse a teacher with another vocabulary; disambiguation symbols do not count.
-
-    Raises:
-      OptionError: naming the first difference.
-    """
-    files = (teacher_exp_dir / "tokens.txt", lang_dir / "tokens.txt")
-    for path in files:
-        if not path.is_file():
-            raise OptionError(
-                f"teacher_exp_dir: {path} is missing, so that nobody knows whether teacher and "
-                "student have the same tokens; copy it from the lang directory of that training"
-            )
-    teacher, student = (_token_lines(path) for path in files)
-    if teacher != student:
-        pairs = zip([*teacher, "nothing"], [*student, "nothing"])
-        theirs, ours = next(pair for pair in pairs if pair[0] != pair[1])
+    folder = options.teacher_exp_dir
+    assert folder is not None  # whoever calls this looked
+    epoch = resolved(options).teacher_epoch
+    model, config = load_model(folder, epoch, options.teacher_avg)
+    if not (folder / "tokens.txt").is_file():
         raise OptionError(
-            f"teacher_exp_dir: {files[0]} has '{theirs}' where the student's {files[1]} has "
-            f"'{ours}'; distillation needs the same vocabulary: train the student with the "
-            "teacher's lang directory (--lang-dir)"
+            f"teacher_exp_dir: {folder / 'tokens.txt'} is missing, so nobody knows whether teacher "
+            f"and student have the same tokens; copy it from {config.data.lang_dir}, with which "
+            "the teacher was trained"
         )
-
-
-def _token_lines(path: Path) -> list[str]:
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return [line for line in lines if not is_disambiguation(line.partition(" ")[0])]
+    refuse_other_tokens(folder, lang_dir)
+    return Teacher(model, str(folder))

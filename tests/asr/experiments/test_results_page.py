@@ -44,7 +44,7 @@ def decoding(errors, words, latency, relative=None, utterances="ab12"):
 def record(row, place, seed, found, baseline=None):
     alignments = {"nll_per_frame": 0.5, "entropy": 6.0, "entropy_per_frame": 0.125}
     alignments |= {"entropy_per_label": 0.5, "width": 1.5, "frames_above": 1.0, "peak": 0.75}
-    attempts = [{"wall_seconds": 90.0, "cpu_seconds": 60.0, "status": 0}]
+    attempts = [{"wall_seconds": 90.0, "cpu_seconds": 60.0, "status": 0, "commit": "012345"}]
     train = {"stage": "train", "command": f"./train.py --seed {seed}", "attempts": attempts}
     return {
         "row": row,
@@ -52,7 +52,6 @@ def record(row, place, seed, found, baseline=None):
         "labels": {"model": row.upper()},
         "baseline": baseline,
         "seed": seed,
-        "git": {"commit": "0123456789abcdef", "changed": False},
         "machine": None,
         "stages": [train],
         "training": {
@@ -104,7 +103,7 @@ def test_alignments_and_latency(rows):
 
 def test_runs(rows):
     assert run_table(rows).rows[0] == [
-        *("base-seed1", "2.50 M", "1, 8", "0.5", "1.5", "1.0", "0", "`0123456789`")
+        *("base-seed1", "2.50 M", "1, 8", "0.5", "1.5", "1.0", "0", "`012345`")
     ]
 
 

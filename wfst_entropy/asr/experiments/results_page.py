@@ -260,7 +260,7 @@ def run_table(rows: Sequence[RowRecords]) -> Table:
                     _minutes(sum(a.get("wall_seconds", 0.0) for a in attempts)),
                     _minutes(sum(a.get("cpu_seconds", 0.0) for a in attempts)),
                     str(len(attempts) - len(stages)),
-                    _commit(record),
+                    _commits(record),
                 ]
             )
     columns = ["run", "parameters", "epochs, batches", "training, min", "wall, min", "CPU, min"]
@@ -271,11 +271,11 @@ def _minutes(seconds: float | None) -> str:
     return _NOT_KNOWN if seconds is None else f"{seconds / 60:.1f}"
 
 
-def _commit(record: Record) -> str:
-    git = record["git"]
-    if git is None:
-        return _NOT_KNOWN
-    return f"`{git['commit'][:10]}`" + (" with changes" if git["changed"] else "")
+def _commits(record: Record) -> str:
+    """Of the code that each stage was run with, without repetition."""
+    attempts = [a for stage in record["stages"] for a in stage["attempts"]]
+    found = dict.fromkeys(a["commit"] for a in attempts if a["commit"])
+    return ", ".join(f"`{commit}`" for commit in found) or _NOT_KNOWN
 
 
 def _label_names(rows: Sequence[RowRecords]) -> list[str]:

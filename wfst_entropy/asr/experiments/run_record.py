@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -72,7 +71,6 @@ def collect(
         "baseline": row.baseline,
         "seed": seed,
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "git": _git(),
         "machine": _machine(folder),
         "stages": [
             {"stage": name, "command": stage["command"], "attempts": stage["attempts"]}
@@ -139,6 +137,9 @@ def _decoding(
         "latency": _latency(words),
         "calibration": _calibration(results, words),
     }
+    latency_file = summary_file.with_name(f"latency-{name}.json")
+    if latency_file.exists():
+        entry["streaming"] = _read_json(latency_file)
     if baseline is not None:
         before = _baseline_words(baseline, stage, summary["test_set"])
         entry["relative_latency"] = None if before is None else _relative_latency(before, words)
@@ -235,22 +236,3 @@ def _machine(folder: Path) -> dict[str, Any] | None:
         "cores": env["threads"]["cores"],
         "native": env["native"]["instruction_set"] if env["native"]["available"] else None,
     }
-
-
-def _git() -> dict[str, Any] | None:
-    """The commit of the code, and whether the code differs from it; None outside a repository."""
-    here = Path(__file__).parent
-
-    def git(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            ["git", *words], cwd=here, capture_output=True, text=True, check=False
-        )
-
-    try:
-        commit = git("rev-parse", "HEAD")
-        changed = git("diff", "--quiet", "HEAD", "--", ":/*.py", ":/*.cpp", ":/*.h", ":/*.yaml")
-    except OSError:  # no git here
-        return None
-    if commit.returncode != 0:
-        return None
-    return {"commit": commit.stdout.strip(), "changed": changed.returncode != 0}

@@ -110,6 +110,7 @@ class StageRunner:
             raise StageError(f"{stage.name}: not started, the driver was stopped")
         entry = state[stage.name]
         attempt: dict[str, Any] = {"started": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
+        attempt |= {"commit": code_version()}
         entry["attempts"].append(attempt)
         self._write(state)
         began, clock = time.time_ns(), time.monotonic()
@@ -170,3 +171,21 @@ class StageRunner:
     def _write(self, state: dict[str, Any]) -> None:
         with replacing(self.folder / STATE_FILE) as file:
             file.write(json.dumps(state, indent=1).encode())
+
+
+def code_version() -> str | None:
+    """The commit of the code, with "+" where files differ from it; None outside a repository."""
+    here = Path(__file__).parent
+
+    def git(*words: str) -> subprocess.CompletedProcess[str]:
+        command = ["git", *words]
+        return subprocess.run(command, cwd=here, capture_output=True, text=True, check=False)
+
+    try:
+        commit = git("rev-parse", "--short=10", "HEAD")
+        changed = git("diff", "--quiet", "HEAD", "--", ":/*.py", ":/*.cpp", ":/*.h")
+    except OSError:  # there is no git here
+        return None
+    if commit.returncode != 0:
+        return None
+    return commit.stdout.strip() + ("+" if changed.returncode else "")

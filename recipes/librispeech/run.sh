@@ -58,8 +58,8 @@ lm_arpa=               # a published n-gram for the decoding graph, instead of a
 rescoring_arpa=        # the same for rescoring
 lexicon=               # with --lm-arpa: a file with a word at the beginning of each line
 decoding_method=       # how to decode, one or several (README.md)
-stream_chunk_size=16   # frames of a chunk when a model decodes streams
-stream_left_context_frames=64 # causal conformer: frames before the chunk that such a chunk sees
+stream_chunk_size=     # frames of a chunk when a causal model decodes (default: first of chunk_size)
+stream_left_context_frames= # the same for the frames before it
 max_wer=               # fail when a method's WER of a test set is higher, in per cent
 num_jobs=2             # processes at a time in the preparation
 seed=42                # of the corpus, the order of the data and the training
@@ -143,6 +143,18 @@ if $use_transducer; then
   $use_ctc || kind+=-only
 fi
 set_default exp_dir "$RECIPE/exp/$corpus-$encoder$kind"
+# How a causal model decodes, and what the names of result files then have.
+chunk=()
+suffix=
+if $causal && [ -n "$stream_chunk_size" ]; then
+  chunk+=(--chunk-size "$stream_chunk_size")
+  suffix+="-chunk-$stream_chunk_size"
+fi
+if $causal && [ -n "$stream_left_context_frames" ]; then
+  chunk+=(--left-context-frames "$stream_left_context_frames")
+  suffix+="-left-context-$stream_left_context_frames"
+fi
+suffix="epoch-$num_epochs-avg-$avg$suffix-use-averaged-model"
 lang_dir="$data_dir/lang_$token_type"
 [ "$token_type" = char ] || lang_dir="${lang_dir}_$vocab_size"
 
@@ -211,6 +223,7 @@ decode_stage() {
   local method
   for method in $decoding_method; do
     decode_by "$method" || return 1
+    if $causal; then stream_by "$method" || return 1; fi
   done
 }
 
@@ -219,7 +232,7 @@ decode_by() {
   local method="$1" options=() graph
   graph="$(graph_of "$method")"
   # decode.py writes it when all test sets are done
-  local result="$exp_dir/$method/config-epoch-$num_epochs-avg-$avg-use-averaged-model.yaml"
+  local result="$exp_dir/$method/config-$suffix.yaml"
   case "$method" in
     *nbest[-_]oracle) ;;
     ctc-prefix-beam-search) options=(--tokens-ngram 5 --tune true) ;;
@@ -231,7 +244,25 @@ decode_by() {
     return 0
   fi
   "$python" "$RECIPE/decode.py" --exp-dir "$exp_dir" --epoch "$num_epochs" --avg "$avg" \
-    --use-averaged-model true --decoding-method "$method" "${options[@]}"
+    --use-averaged-model true --decoding-method "$method" "${chunk[@]}" "${options[@]}"
+}
+
+stream_by() {
+  # $1: a decoding method. The test sets as streams, if it can read streams, with the same scales.
+  local method="$1" options=() result
+  case "$method" in
+    *nbest* | *rescoring*) return 0 ;;
+    ctc-prefix-beam-search) options=(--tokens-ngram 5) ;;
+  esac
+  # streaming_decode.py writes it when all test sets are done, with the model's chunk where none is given
+  for result in "$exp_dir/streaming/$method/config-epoch-$num_epochs-avg-$avg-chunk-"*.yaml; do
+    if [ "$result" -nt "$exp_dir/$method/config-$suffix.yaml" ]; then
+      log "streamed already, skipping: $result is newer than the decoding of whole utterances"
+      return 0
+    fi
+  done
+  "$python" "$RECIPE/streaming_decode.py" --exp-dir "$exp_dir" --epoch "$num_epochs" --avg "$avg" \
+    --use-averaged-model true --decoding-method "$method" "${chunk[@]}" "${options[@]}"
 }
 
 report_stage() {
@@ -239,7 +270,7 @@ report_stage() {
   need "$exp_dir/$method/summary-*.json" \
     "make it with: $AGAIN --stage 11 --stop-stage 11" || return 1
   "$python" "$RECIPE/report.py" --exp-dir "$exp_dir" --epoch "$num_epochs" --avg "$avg" \
-    --decoding-method "$method" ${max_wer:+--max-wer "$max_wer"}
+    --decoding-method "$method" "${chunk[@]}" ${max_wer:+--max-wer "$max_wer"}
 }
 
 need_package "$python"

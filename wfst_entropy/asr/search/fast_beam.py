@@ -92,6 +92,7 @@ class FastBeamNbest(FastBeam):
     """
 
     name: ClassVar[str] = "fast_beam_search_nbest"
+    whole_utterances: ClassVar[bool] = True
 
     @torch.inference_mode()
     def search(
@@ -152,6 +153,7 @@ class FastBeamNbestLG(FastBeamLG):
     """
 
     name: ClassVar[str] = "fast_beam_search_nbest_LG"
+    whole_utterances: ClassVar[bool] = True
 
     def __init__(self, setup: SearchSetup) -> None:
         super().__init__(setup)

@@ -38,6 +38,7 @@ class TransducerMethod:
     """
 
     reads: ClassVar[Reads] = "encoder_out"
+    whole_utterances: ClassVar[bool] = False  # whether it finds something else than its streams do
     default_scales: ClassVar[Scales] = {}
     grid: ClassVar[Sequence[Scales]] = ()
 

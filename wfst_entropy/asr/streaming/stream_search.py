@@ -251,7 +251,7 @@ def make_stream_search(method: SearchMethod) -> StreamSearch:
     Raises:
       OptionError: the method needs whole utterances.
     """
-    if isinstance(method, TransducerMethod):
+    if isinstance(method, TransducerMethod) and not method.whole_utterances:
         return TransducerStreams(method)
     if isinstance(method, GreedySearch):
         return CtcGreedyStreams(method)
@@ -261,6 +261,6 @@ def make_stream_search(method: SearchMethod) -> StreamSearch:
         return OneBestStreams(method)
     raise OptionError(
         f"decoding_method: {method.name} needs whole utterances; streams can be decoded with "
-        "greedy_search, modified_beam_search, fast_beam_search, ctc-greedy-search, "
-        "ctc-prefix-beam-search and 1best"
+        "greedy_search, modified_beam_search, fast_beam_search, fast_beam_search_LG, "
+        "ctc-greedy-search, ctc-prefix-beam-search and 1best"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,6 +16,16 @@ from wfst_entropy._native.surgery import call_with_limits
 _NO_LIMIT = 2**31 - 2
 PATHS_END = {"final": 0, "final or anywhere": 1, "anywhere": 2}
 """Where paths may end: "final or anywhere" is anywhere only where no path is at a final state."""
+
+
+class Contexts(NamedTuple):
+    """The contexts of streams, one stream after the other; int64."""
+
+    splits: Tensor  # (n + 1,), where those of each stream begin
+    labels: Tensor  # (m, history), the newest last
+    carried: (
+        Tensor  # (m,), where it was among the stream's contexts a frame before; -1 if it is new
+    )
 
 
 class TransducerSearch:
@@ -48,10 +58,14 @@ class TransducerSearch:
         return self.native.start(graphs.native)
 
     @eager
-    def contexts(self, streams: Sequence[Any]) -> tuple[Tensor, Tensor]:
-        """The contexts of the next frame: int64 splits `(n + 1,)` and labels `(m, history)`."""
-        splits, labels = self.native.contexts(list(streams))
-        return torch.from_numpy(splits), torch.from_numpy(labels).view(-1, self.history)
+    def contexts(self, streams: Sequence[Any]) -> Contexts:
+        """The contexts of the next frame."""
+        splits, labels, carried = self.native.contexts(list(streams))
+        return Contexts(
+            torch.from_numpy(splits),
+            torch.from_numpy(labels).view(-1, self.history),
+            torch.from_numpy(carried),
+        )
 
     @eager
     def advance(
@@ -83,7 +97,7 @@ class TransducerSearch:
         """
         if len({id(stream) for stream in streams}) != len(streams) or len(graphs) != len(streams):
             raise ValueError("streams: needs different ones, and a graph for each")
-        rows = int(self.contexts(streams)[0][-1])
+        rows = int(self.contexts(streams).splits[-1])
         log_probs = check(log_probs, "log_probs", log_probs.dtype, (rows, self.num_symbols))
         name = f"advance_{str(log_probs.dtype).removeprefix('torch.')}"
         bad = call_with_limits(

@@ -75,6 +75,7 @@ TransducerStream::TransducerStream(const SearchGraph& graph, TransducerScratch& 
   if (!graph.empty()) {
     tokens_.push_back({0.0f, graph.start, 0, false});
     contexts_.push_back(0);
+    carried_.push_back(-1);
   }
   add_slice(pass(graph, scratch));
 }
@@ -183,10 +184,16 @@ void TransducerStream::take(const SearchGraph& graph, TransducerScratch& scratch
   }
   slices_.emit(std::move(links), std::move(read));
   tokens_.clear();
+  const std::vector<uint64_t> before = std::move(contexts_);
   contexts_.clear();
+  carried_.clear();
   for (const int32_t i : scratch.kept) {
     const PairNumbers::Pair& pair = scratch.numbers.pairs()[i];
-    if (contexts_.empty() || contexts_.back() != pair.context) contexts_.push_back(pair.context);
+    if (contexts_.empty() || contexts_.back() != pair.context) {
+      contexts_.push_back(pair.context);
+      const auto place = std::lower_bound(before.begin(), before.end(), pair.context);
+      carried_.push_back(place != before.end() && *place == pair.context ? place - before.begin() : -1);
+    }
     tokens_.push_back({scratch.best[i], pair.state, static_cast<int32_t>(contexts_.size()) - 1, false});
   }
 }

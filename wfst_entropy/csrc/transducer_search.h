@@ -81,6 +81,8 @@ class TransducerStream {
 
   // The contexts of the next frame, in ascending order; none once every path has lost its mass.
   const std::vector<uint64_t>& contexts() const { return contexts_; }
+  // Where each of them was among those of the frame before, -1 for a new one.
+  const std::vector<int64_t>& carried() const { return carried_; }
 
   void hold(SearchControl& control) const { control.hold(slices_.num_states(), slices_.num_links()); }
 
@@ -106,6 +108,7 @@ class TransducerStream {
   LatticeSlices slices_{/*keep_scores=*/true, /*ordered=*/true};
   std::vector<TransducerToken> tokens_;  // of the last slice: those of the beam, by context and state, then those passed
   std::vector<uint64_t> contexts_;
+  std::vector<int64_t> carried_;
   int64_t forgotten_ = 0;  // frames when dead ends were forgotten
 };
 

@@ -54,7 +54,7 @@ std::vector<int64_t> context_splits(const Streams& streams) {
 nb::tuple contexts(const TransducerSearch& search, const Streams& streams) {
   std::vector<int64_t> splits = context_splits(streams);
   const int64_t history = search.options.history;
-  std::vector<int64_t> labels(static_cast<size_t>(splits.back() * history));
+  std::vector<int64_t> labels(static_cast<size_t>(splits.back() * history)), carried;
   int64_t* row = labels.data();
   for (const TransducerStream* stream : streams) {
     for (uint64_t context : stream->contexts()) {
@@ -62,8 +62,9 @@ nb::tuple contexts(const TransducerSearch& search, const Streams& streams) {
         row[i] = static_cast<int64_t>(context % search.options.num_symbols);
       row += history;
     }
+    carried.insert(carried.end(), stream->carried().begin(), stream->carried().end());
   }
-  return nb::make_tuple(to_array(std::move(splits)), to_array(std::move(labels)));
+  return nb::make_tuple(to_array(std::move(splits)), to_array(std::move(labels)), to_array(std::move(carried)));
 }
 
 // The row and the symbol of the first score that is refused, or nothing.

@@ -13,6 +13,7 @@ from wfst_entropy._native import transducer_search as native
 from wfst_entropy._native.search import Found
 from wfst_entropy.algorithms._surgery import MAX_ARCS, MAX_STATES, errors_of_the_extension
 from wfst_entropy.decoding._stream_batch import (
+    StreamBatch,
     beginning_of,
     check_join_size,
     check_states,
@@ -42,6 +43,7 @@ class FastBeamState(NamedTuple):
     search: FastBeamSearch
     num_frames: int
     stream: Any
+    lm: Tensor  # (contexts, J), the predictor after each context of the next frame
 
 
 class FastBeamSearch:
@@ -122,7 +124,8 @@ class FastBeamSearch:
         self.temperature, self.blank_penalty = temperature, blank_penalty
         self.ilme_scale = ilme_scale
         self._limits = (max_lattice_states, max_lattice_arcs)
-        vocab_size = beginning_of(transducer).num_symbols
+        begin = beginning_of(transducer)
+        vocab_size = begin.num_symbols
         if vocab_size < 2:
             raise DecodingError("transducer: emits blank alone; needs at least one label")
         self.config = RnntDecodingConfig(
@@ -132,6 +135,7 @@ class FastBeamSearch:
         graph = trivial_graph(vocab_size - 1) if decoding_graph is None else decoding_graph
         self._graph = transducer_graph(_scaled(graph, ngram_lm_scale))
         check_labels(self._graph, vocab_size)
+        self._start = FastBeamState(self, 0, self._search.start(self._graph._search), begin.lm)
 
     @property
     def decoding_graph(self) -> DecodingGraph:
@@ -140,7 +144,7 @@ class FastBeamSearch:
 
     def start(self) -> FastBeamState:
         """The state of a stream that begins."""
-        return FastBeamState(self, 0, self._search.start(self._graph._search))
+        return self._start
 
     @torch.inference_mode()
     def advance(
@@ -164,48 +168,18 @@ class FastBeamSearch:
         batch = stream_batch(self.transducer, encoder_out, lengths, states, self)
         if batch is None:
             return list(states)
-        streams = [states[row].stream.copy() for row in batch.rows]
-        for frame, am in enumerate(batch.am):
-            bad = self._frame(am, streams[: batch.num_active(frame)])
-            if bad >= 0:
-                row = batch.rows[bad]
-                raise_bad_score(row, states[row].num_frames + frame)
-        new = list(states)
-        for row, length, stream in zip(batch.rows, batch.lengths, streams, strict=True):
-            new[row] = FastBeamState(self, states[row].num_frames + length, stream)
-        return new
+        return _Run(self, batch, states).read()
 
-    def _frame(self, am: Tensor, streams: list[Any]) -> int:
-        """Goes on by one frame, in place; returns a stream whose scores mean nothing, or -1."""
-        splits, contexts = self._search.contexts(streams)
-        check_join_size(len(contexts), self.config.vocab_size)
-        of_stream = torch.arange(len(streams)).repeat_interleave(splits.diff())
-        log_probs = self.log_probs(am[of_stream.to(am.device)], contexts.to(am.device))
-        with errors_of_the_extension():
-            bad = self._search.advance(
-                "FastBeamSearch",
-                [self._graph._search] * len(streams),
-                streams,
-                log_probs,
-                max_states=self._limits[0],
-                max_arcs=self._limits[1],
-            )
-        for stream in streams:
-            if stream.num_frames % _FRAMES_BETWEEN_PRUNING == 0:
-                stream.forget_dead_ends()
-        return int(of_stream[bad[0]]) if bad.numel() else -1
-
-    def log_probs(self, am: Tensor, contexts: Tensor) -> Tensor:
+    def log_probs(self, am: Tensor, lm: Tensor) -> Tensor:
         """What the joiner gives, with penalty, temperature and without the internal language model.
 
         Args:
           am: `(n, J)`, projected encoder output.
-          contexts: `(n, context_size)` int64.
+          lm: `(n, J)`, the predictor.
 
         Returns:
           `(n, C)` float32 on the CPU.
         """
-        lm = self.transducer.contexts(contexts)
         log_probs = self._tempered(self.transducer.join(am, lm))
         if self.ilme_scale != 0:
             internal = self._tempered(self.transducer.join(torch.zeros_like(am), lm))
@@ -294,6 +268,76 @@ class FastBeamSearch:
         if not final:
             return "anywhere"
         return "final or anywhere" if self.allow_partial else "final"
+
+
+class _Run:
+    """One call of `advance`: rows of tensors are contexts, stream by stream."""
+
+    def __init__(
+        self, search: FastBeamSearch, batch: StreamBatch, states: Sequence[FastBeamState]
+    ) -> None:
+        self.search, self.batch, self.states = search, batch, states
+        self.new = list(states)
+        self.streams = [states[row].stream.copy() for row in batch.rows]
+        self.contexts = search._search.contexts(self.streams)
+        self.lm = torch.cat([states[row].lm for row in batch.rows])
+
+    def read(self) -> list[FastBeamState]:
+        for frame, am in enumerate(self.batch.am):
+            self._finish(self.batch.num_active(frame))
+            self._frame(frame, am)
+        self._finish(0)
+        return self.new
+
+    def _frame(self, frame: int, am: Tensor) -> None:
+        search, sizes = self.search, self.contexts.splits.diff()
+        check_join_size(len(self.lm), search.config.vocab_size)
+        stream_of_row = torch.arange(len(sizes)).repeat_interleave(sizes)
+        log_probs = search.log_probs(am.index_select(0, stream_of_row.to(am.device)), self.lm)
+        with errors_of_the_extension():
+            bad = search._search.advance(
+                "FastBeamSearch",
+                [search._graph._search] * len(self.streams),
+                self.streams,
+                log_probs,
+                max_states=search._limits[0],
+                max_arcs=search._limits[1],
+            )
+        if bad.numel():
+            row = self.batch.rows[int(stream_of_row[bad[0]])]
+            raise_bad_score(row, self.states[row].num_frames + frame)
+        for stream in self.streams:
+            if stream.num_frames % _FRAMES_BETWEEN_PRUNING == 0:
+                stream.forget_dead_ends()
+        self._predict()
+
+    def _predict(self) -> None:
+        """The predictor after the contexts of the next frame; most have been there before."""
+        first = self.contexts.splits[:-1]
+        self.contexts = splits, labels, carried = self.search._search.contexts(self.streams)
+        before = carried + first.repeat_interleave(splits.diff())
+        new = (carried < 0).nonzero()[:, 0]
+        lm = self.lm.index_select(0, before.masked_fill(carried < 0, 0).to(self.lm.device))
+        if len(new):
+            tokens = labels[new].to(lm.device)
+            lm.index_copy_(0, new.to(lm.device), self.search.transducer.contexts(tokens))
+        self.lm = lm
+
+    def _finish(self, active: int) -> None:
+        """Puts the streams from `active` on, which have no further frame, into their states."""
+        splits = self.contexts.splits.tolist()
+        for i in range(active, len(self.streams)):
+            row = self.batch.rows[i]
+            self.new[row] = FastBeamState(
+                self.search,
+                self.states[row].num_frames + self.batch.lengths[i],
+                self.streams[i],
+                self.lm[splits[i] : splits[i + 1]].clone(),
+            )
+        if active < len(self.streams):
+            self.streams = self.streams[:active]
+            self.contexts = self.search._search.contexts(self.streams)
+            self.lm = self.lm[: splits[active]]
 
 
 def _scaled(graph: Fsa | DecodingGraph, scale: float) -> Fsa | DecodingGraph:

@@ -210,7 +210,7 @@ class RnntDecodingStreams:
         Raises:
           FsaRuntimeError: after `terminate_and_flush_to_streams`.
         """
-        splits, contexts = self._search.contexts(self._going())
+        splits, contexts, _ = self._search.contexts(self._going())
         return RaggedShape(splits).to(self.device), contexts.to(self.device)
 
     def advance(self, log_probs: Tensor) -> None:
@@ -229,7 +229,7 @@ class RnntDecodingStreams:
             object was made.
         """
         going = self._going()
-        splits, contexts = self._search.contexts(going)
+        splits, contexts, _ = self._search.contexts(going)
         _check_log_probs(log_probs, len(contexts), self.config.vocab_size)
         self._streams = None
         with errors_of_the_extension():

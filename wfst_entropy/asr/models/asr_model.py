@@ -11,11 +11,6 @@ from wfst_entropy.asr.models.transducer_head import TransducerHead
 from wfst_entropy.asr.options import OptionError
 from wfst_entropy.fsa.errors import FsaValueError
 
-# Log filter-bank energies of speech in [-1, 1] are about -8 +- 4. A fixed shift and scale brings
-# them near zero mean and unit variance, and unlike per-utterance statistics it is causal.
-_FEATURE_MEAN = -8.0
-_FEATURE_SCALE = 4.0
-
 
 class AsrModel(nn.Module):
     """Subsampling, an encoder, and on top of it a CTC output, a transducer, or both.
@@ -81,7 +76,7 @@ class AsrModel(nn.Module):
           FsaValueError: when the shapes do not fit.
         """
         self._check_shapes(features, lengths)
-        x, lengths = self.subsampling(_scaled(features), lengths)
+        x, lengths = self.subsampling(features, lengths)
         encoder_out, lengths = self.encoder(x, lengths)
         return encoder_out, lengths
 
@@ -138,9 +133,7 @@ class AsrModel(nn.Module):
         self._check_shapes(features, lengths)
         self._check_chunk(features, states)
         count = self.subsampling.num_states
-        x, lengths, after = self.subsampling.forward_chunk(
-            _scaled(features), lengths, states[:count]
-        )
+        x, lengths, after = self.subsampling.forward_chunk(features, lengths, states[:count])
         encoder_out, lengths, encoder_after = self.encoder.forward_chunk(x, lengths, states[count:])
         return encoder_out, lengths, [*after, *encoder_after]
 
@@ -205,7 +198,3 @@ class AsrModel(nn.Module):
                 f"{[state.size(0) for state in states]}; states of streams are put together by "
                 "torch.cat"
             )
-
-
-def _scaled(features: Tensor) -> Tensor:
-    return (features - _FEATURE_MEAN) / _FEATURE_SCALE

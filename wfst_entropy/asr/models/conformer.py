@@ -99,7 +99,8 @@ class SelfAttention(nn.Module):
         """The frames of the queries are the last ones of those of the keys."""
         n, t, d = query.shape
         query, key, value = (
-            part.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for part in (query, key, value)
+            part.reshape(n, -1, self.num_heads, d // self.num_heads).transpose(1, 2)
+            for part in (query, key, value)
         )
         query = self.positions(query, key.size(2) - t) * (d // self.num_heads) ** -0.5
         scores = query @ self.positions(key).transpose(-1, -2)

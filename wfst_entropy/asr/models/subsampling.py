@@ -9,12 +9,16 @@ from torch import Tensor, nn
 from wfst_entropy.asr.models.masking import frame_mask
 from wfst_entropy.asr.options import OptionError
 
+# Log filter-bank energies of speech in [-1, 1] are about -8 +- 4. A fixed shift and scale brings
+# them near zero mean and unit variance, and unlike per-utterance statistics it is causal.
+_FEATURE_MEAN = -8.0
+_FEATURE_SCALE = 4.0
 # Strides over time of the two convolutions.
 _STRIDES = {2: (2, 1), 3: (3, 1), 4: (2, 2), 6: (3, 2)}
 
 
 class ConvSubsampling(nn.Module):
-    r"""Two 3x3 convolutions over time and frequency, then a linear map to the encoder's size.
+    r"""Scales features, then two 3x3 convolutions over time and frequency and a linear map.
 
     Each convolution of stride ``s`` gives :math:`\lceil T / s \rceil` frames. In the causal form,
     output frame ``t`` sees inputs up to ``factor * t``.
@@ -65,7 +69,7 @@ class ConvSubsampling(nn.Module):
           ``(N, T', D)`` and the new lengths ``(N,)``.
         """
         # (N, T, F, channels): channels last takes half the time of channels first on a CPU
-        x = features.unsqueeze(-1)
+        x = _scaled(features).unsqueeze(-1)
         for conv, stride in zip((self.conv1, self.conv2), self.strides):
             x = _without_padding(x, lengths)
             x = _convolve(conv, F.pad(x, (0, 0, 0, 0, *self.time_padding)))
@@ -92,7 +96,7 @@ class ConvSubsampling(nn.Module):
         Returns:
           ``(N, T', D)``, the new lengths ``(N,)``, and the states afterwards.
         """
-        x = features.unsqueeze(-1)
+        x = _scaled(features).unsqueeze(-1)
         after = []
         for conv, stride, before in zip((self.conv1, self.conv2), self.strides, states):
             x = torch.cat([before, _without_padding(x, lengths)], dim=1)
@@ -100,6 +104,10 @@ class ConvSubsampling(nn.Module):
             x = _convolve(conv, x)
             lengths = _divide(lengths, stride)
         return self.linear(x.flatten(2)), lengths, after
+
+
+def _scaled(features: Tensor) -> Tensor:
+    return (features - _FEATURE_MEAN) / _FEATURE_SCALE
 
 
 def _without_padding(x: Tensor, lengths: Tensor) -> Tensor:

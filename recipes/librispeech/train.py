@@ -34,10 +34,9 @@ from wfst_entropy.asr.data.pseudo_labels import PseudoLabels
 from wfst_entropy.asr.data.tokenizer import load_tokenizer
 from wfst_entropy.asr.environment import environment_json
 from wfst_entropy.asr.models import ModelOptions, build_model
-from wfst_entropy.asr.options import OptionError, differences, from_args, make_parser
+from wfst_entropy.asr.options import OptionError, from_args, make_parser
 from wfst_entropy.asr.training.averaging import update_averaged_model
 from wfst_entropy.asr.training.checkpoint import (
-    checkpoint_files,
     remove_old_checkpoints,
     save_checkpoint,
 )
@@ -46,7 +45,7 @@ from wfst_entropy.asr.training.distill_options import DistillOptions
 from wfst_entropy.asr.training.distillation import make_distiller
 from wfst_entropy.asr.training.distributed import ProcessRank, launch
 from wfst_entropy.asr.training.optimizer import build_optimizer
-from wfst_entropy.asr.training.resume import start_or_resume
+from wfst_entropy.asr.training.resume import changed_data_options, start_or_resume
 from wfst_entropy.asr.training.run_config import RunConfig
 from wfst_entropy.asr.training.run_log import RunLog
 from wfst_entropy.asr.training.schedule import learning_rate
@@ -118,7 +117,7 @@ def run(process: ProcessRank, config: RunConfig) -> None:
 def prepare(process: ProcessRank, config: RunConfig, log: RunLog) -> Training:
     """Build model, optimiser and data, and go to where the run should go on."""
     options = config.train
-    other_batches = check_same_model(config)
+    other_batches = changed_data_options(config)
     torch.manual_seed(options.seed)  # the same initial parameters in every process
     model = build_model(config.model).to(process.device)
     dtype = choose_dtype(options, process.device)
@@ -169,28 +168,6 @@ def prepare(process: ProcessRank, config: RunConfig, log: RunLog) -> Training:
         log,
         BadBatches(options.max_bad_batches),
     )
-
-
-def check_same_model(config: RunConfig) -> list[str]:
-    """Refuse to go on with a run of another architecture; return what changes the batches."""
-    options = config.train
-    if not options.resume or not checkpoint_files(options.exp_dir):
-        return []
-    before = RunConfig.load(options.exp_dir)
-    different = differences(before.model, config.model)
-    if different:
-        raise OptionError(
-            f"{options.exp_dir / 'config.yaml'}: the run there has another model "
-            f"({', '.join(different)}); give its options again, choose another --exp-dir, or start "
-            "afresh with --resume false"
-        )
-    labels = ("label_loss_scale", "pseudo_labels")
-    of_labels = [
-        change
-        for change in differences(before.distill, config.distill)
-        if change.startswith(labels)
-    ]
-    return differences(before.data, config.data) + of_labels
 
 
 def train_one_epoch(training: Training) -> None:

@@ -59,7 +59,18 @@ def batch(utterances):
     return {"inputs": features[utterances, :longest], "supervisions": supervisions}
 
 
-def gradients(process, encoder, utterances, prune_range=None):
+def too_little_memory(model, max_rows):
+    whole = model.forward_encoder
+
+    def forward_encoder(features, lengths):
+        if len(features) > max_rows:
+            raise MemoryError
+        return whole(features, lengths)
+
+    model.forward_encoder = forward_encoder
+
+
+def gradients(process, encoder, utterances, prune_range=None, max_rows=9):
     """Loss and gradients of a step; a transducer where there is a prune_range."""
     torch.manual_seed(1)
     model = build_model(
@@ -68,6 +79,7 @@ def gradients(process, encoder, utterances, prune_range=None):
             use_transducer=prune_range is not None, decoder_dim=8, joiner_dim=8,
         )
     )
+    too_little_memory(model, max_rows)
     options = TrainOptions(entropy_loss_scale=0.3, prune_range=prune_range or 0, grad_clip=1e9)
     criterion = TrainingCriterion(model, options)
     optimizer = build_optimizer(model, options)
@@ -84,6 +96,8 @@ def run(process, config):
     found = {encoder: gradients(process, encoder, mine) for encoder in ENCODERS}
     for prune_range in (0, 3):
         found[prune_range] = gradients(process, "lstm", mine, prune_range)
+    # the second process computes its three utterances one by one, the first its two at once
+    found["memory"] = gradients(process, "lstm", mine, 3, max_rows=[2, 1][process.rank])
     if process.is_first:
         torch.save(found, config.train.exp_dir.parent / "gradients.pt")
     train_run(process, config)
@@ -143,6 +157,13 @@ def test_transducers_too_with_parameters_that_are_not_used(two_processes, prune_
     unused = {name for name, gradient in joint[2].items() if gradient is None}
     assert all("simple" in name for name in unused) and bool(unused) == (prune_range == 0)
     compare(torch.load(folder / "gradients.pt")[prune_range], joint)
+
+
+@pytest.mark.slow
+def test_a_process_with_too_little_memory_does_not_keep_the_other_waiting(two_processes):
+    folder, _ = two_processes
+    found = torch.load(folder / "gradients.pt")
+    compare(found["memory"], found[3])
 
 
 def compare(of_two, of_one):

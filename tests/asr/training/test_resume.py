@@ -104,11 +104,21 @@ def tensors(value: object, name: str = "") -> dict[str, object]:
     }
 
 
+TRANSDUCER = {
+    "use_transducer": "true",
+    "predictor": "lstm",
+    "decoder_dim": 8,
+    "joiner_dim": 8,
+    "rnnt_warm_step": 12,
+    "entropy_warm_up": 9,
+}
+
+
 @pytest.mark.slow
 def test_killed_three_times_the_run_ends_as_if_it_never_was(train_arguments, tmp_path):
     script = tmp_path / "killer.py"
     script.write_text(KILLER)
-    options = train_arguments(save_every_n=2, keep_last_k=2)
+    options = train_arguments(save_every_n=2, keep_last_k=2, **TRANSDUCER)
     done = run([sys.executable, str(script), str(TRAIN), str(tmp_path), "21", *options])
     assert done.returncode == 0, done.stderr
     logs = "".join(path.read_text() for path in (tmp_path / "killed/log").iterdir())

@@ -227,6 +227,36 @@ def test_where_to_go_on_from_can_be_chosen(tmp_path):
     assert "previous-1" in notes[0] and notes[1] == "starting afresh"
 
 
+def test_a_new_run_can_start_from_the_parameters_of_another(tmp_path):
+    before = trained_once(tmp_path, "epoch-1.pt")
+    exp_dir = tmp_path / "new"
+    options = TrainOptions(exp_dir=exp_dir, init_from=tmp_path / "epoch-1.pt")
+    torch.manual_seed(1)
+    sizes = {"encoder": "tdnn", "encoder_dim": 8, "num_layers": 1, "use_transducer": True}
+    model = build_model(ModelOptions(vocab_size=7, decoder_dim=4, joiner_dim=4, **sizes))
+    fresh = {name: value.clone() for name, value in model.state_dict().items()}
+    state = TrainState(model, build_optimizer(model, options), torch.amp.GradScaler("cpu"))
+    notes = start_or_resume(state, options, ALONE)
+    lost = {name for name in fresh if name.startswith(("transducer.", "ctc_output."))}
+    own, old = model.state_dict(), before.model.state_dict()
+    for name in fresh:
+        assert torch.equal(own[name], fresh[name] if name in lost else old[name]), name
+    assert f"{len(fresh) - len(lost)} of {len(fresh)} tensors" in notes[0]
+    assert "ctc_output.bias (7,) starts at random: it is (5,) there" in notes
+    assert state.progress.step == 0 and notes[-1] == "starting afresh"
+    # a run that is interrupted goes on from its own checkpoints
+    trained_once(tmp_path, "checkpoint-13.pt")
+    again = TrainOptions(exp_dir=tmp_path, init_from=tmp_path / "epoch-1.pt")
+    assert "going on from" in start_or_resume(make_state(), again, ALONE)[-1]
+
+
+def test_a_checkpoint_of_which_nothing_fits_is_refused(tmp_path):
+    save_checkpoint(tmp_path / "other.pt", {"model": {"w": torch.zeros(1)}})
+    options = TrainOptions(exp_dir=tmp_path / "new", init_from=tmp_path / "other.pt")
+    with pytest.raises(CheckpointError, match=r"other\.pt: no parameter has the name and shape"):
+        start_or_resume(make_state(), options, ALONE)
+
+
 def test_a_truncated_newest_checkpoint_is_named_and_passed_over(tmp_path):
     trained_once(tmp_path, "epoch-1.pt")
     trained_once(tmp_path, "checkpoint-13.pt")

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from torch import nn
+
+from wfst_entropy.asr.options import OptionError, differences
 from wfst_entropy.asr.training.checkpoint import (
     CheckpointError,
+    checkpoint_files,
     load_checkpoint,
     load_latest,
     set_aside,
 )
 from wfst_entropy.asr.training.distributed import ProcessRank
+from wfst_entropy.asr.training.run_config import RunConfig
 from wfst_entropy.asr.training.train_options import TrainOptions
 from wfst_entropy.asr.training.train_state import TrainState
 
@@ -22,7 +27,8 @@ def start_or_resume(state: TrainState, options: TrainOptions, process: ProcessRa
 
     Args:
       state: The fresh state, changed in place.
-      options: ``exp_dir``, ``start_epoch``, ``start_batch``, ``resume``.
+      options: ``exp_dir``, ``start_epoch``, ``start_batch``, ``resume``, and for the beginning
+        ``init_from``.
       process: Only the first process moves files.
 
     Returns:
@@ -39,14 +45,88 @@ def start_or_resume(state: TrainState, options: TrainOptions, process: ProcessRa
     if not options.resume:
         folder = set_aside(exp_dir) if process.is_first else None
         moved = [f"moved the checkpoints of an earlier run to {folder}"] if folder else []
-        return [*moved, "starting afresh"]
+        return [*moved, *_afresh(state, options)]
     latest = load_latest(exp_dir)
     if latest is None:
-        return ["starting afresh"]
+        return _afresh(state, options)
     path, content, damaged = latest
     state.load_state_dict(content, path)
     notes = [f"{message}; going on from the one before" for message in damaged]
     return [*notes, _where(state, path)]
+
+
+def changed_data_options(config: RunConfig) -> list[str]:
+    """Refuse to go on with a run of another model; tell which options of the data are others.
+
+    Args:
+      config: Of this start of the run.
+
+    Returns:
+      What makes the rest of an epoch other batches than they were, such as
+      ``max_duration 5.0 -> 8.0``; empty where there is nothing to go on from.
+
+    Raises:
+      OptionError: when the run has checkpoints of another model.
+
+    >>> from wfst_entropy.asr.data.asr_datamodule import DataOptions
+    >>> from wfst_entropy.asr.models import ModelOptions
+    >>> changed_data_options(RunConfig(ModelOptions(vocab_size=9), DataOptions(), TrainOptions()))
+    []
+    """
+    exp_dir = config.train.exp_dir
+    if not config.train.resume or not checkpoint_files(exp_dir):
+        return []
+    before = RunConfig.load(exp_dir)
+    different = differences(before.model, config.model)
+    if different:
+        raise OptionError(
+            f"{exp_dir / 'config.yaml'}: the run there has another model "
+            f"({', '.join(different)}); give its options again, choose another --exp-dir, or start "
+            "afresh with --resume false"
+        )
+    return differences(before.data, config.data)
+
+
+def load_what_fits(model: nn.Module, path: Path | str) -> list[str]:
+    """Copy the parameters of a checkpoint whose name and shape the model has.
+
+    Args:
+      model: The model, changed in place; what the file does not have stays as it is.
+      path: A checkpoint, of another vocabulary or with other heads, say.
+
+    Returns:
+      Lines for the log: what was loaded, what was not.
+
+    Raises:
+      CheckpointError: when the file cannot be read, or nothing of it fits.
+    """
+    state, own = load_checkpoint(path)["model"], model.state_dict()
+    fitting = {
+        name: value
+        for name, value in state.items()
+        if name in own and own[name].shape == value.shape
+    }
+    if not fitting:
+        raise CheckpointError(
+            f"{path}: no parameter has the name and shape of one of this model's; give the model "
+            "options of the run that wrote it (its config.yaml)"
+        )
+    model.load_state_dict(fitting, strict=False)
+    lines = [f"{path}: {len(fitting)} of {len(own)} tensors of the model start from it"]
+    for name in own:
+        if name in fitting:
+            continue
+        shape = f"{tuple(state[name].shape)} there" if name in state else "not there"
+        lines.append(f"{name} {tuple(own[name].shape)} starts at random: it is {shape}")
+    unused = [name for name in state if name not in own]
+    if unused:
+        lines.append(f"not in this model, and not loaded: {', '.join(unused)}")
+    return lines
+
+
+def _afresh(state: TrainState, options: TrainOptions) -> list[str]:
+    loaded = [] if options.init_from is None else load_what_fits(state.model, options.init_from)
+    return [*loaded, "starting afresh"]
 
 
 def _load(state: TrainState, path: Path) -> str:

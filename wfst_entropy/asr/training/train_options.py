@@ -36,6 +36,11 @@ class TrainOptions:
         "Go on from the newest checkpoint in exp-dir; false starts afresh and moves the old "
         "checkpoints to a folder previous-N.",
     )
+    init_from: Path | None = option(
+        None,
+        "A checkpoint to start from: the parameters that fit this model are taken, and the log "
+        "lists those that are not, such as the output for another vocabulary.",
+    )
     save_every_n: int = option(1000, "Batches between two checkpoint-(batch).pt; 0 for none.")
     keep_last_k: int = option(3, "How many of the newest checkpoint-(batch).pt to keep.")
     average_period: int = option(20, "Batches between two updates of the running model average.")

@@ -30,7 +30,6 @@ import torch
 from wfst_entropy.asr.data.asr_datamodule import AsrDataModule
 from wfst_entropy.asr.data.manifest_files import iter_cuts
 from wfst_entropy.asr.data.manifests import PREFIX
-from wfst_entropy.asr.data.tokenizer import load_tokenizer
 from wfst_entropy.asr.decode_results import write_test_set
 from wfst_entropy.asr.decode_run import Decoder, TimeSpent, decode_test_set
 from wfst_entropy.asr.decode_setup import (
@@ -38,13 +37,9 @@ from wfst_entropy.asr.decode_setup import (
     decode_parser,
     progress_of,
     refuse_contradictions,
-    refuse_other_tokens,
     start_log,
-    tuned_scales,
 )
 from wfst_entropy.asr.options import from_args, save_config
-from wfst_entropy.asr.search.method import SearchSetup
-from wfst_entropy.asr.search.methods import make_method
 from wfst_entropy.asr.search.search_options import SearchOptions
 from wfst_entropy.asr.streaming.recognizer import StreamingRecognizer
 from wfst_entropy.asr.streaming.stream_decode_options import StreamDecodeOptions
@@ -55,10 +50,9 @@ from wfst_entropy.asr.streaming.stream_results import (
     write_latencies,
 )
 from wfst_entropy.asr.streaming.stream_test_set import StreamedTestSet, stream_test_set
-from wfst_entropy.asr.training.checkpoint import load_model
+from wfst_entropy.asr.streaming.streaming_run import load_streaming_run
 from wfst_entropy.asr.training.run_config import RunConfig
 from wfst_entropy.fsa.errors import FsaError
-from wfst_entropy.lang import LangDir
 
 
 @dataclasses.dataclass
@@ -112,34 +106,23 @@ class Streaming:
 def set_up(args: argparse.Namespace) -> Streaming:
     """Load the model, and make its search."""
     options = from_args(args, StreamDecodeOptions).resolved()
-    trained = RunConfig.load(options.exp_dir).model
-    options = options.for_model(trained)
     search = from_args(args, SearchOptions)
-    refuse_contradictions(args, trained)
-    model, config = load_model(
-        options.exp_dir, options.epoch, options.avg, options.use_averaged_model, options.iter
-    )
-    options.choose_chunks(model)
-    simulated = options.simulated
-    options = options.with_chunks_of(model)
-    start_log(options)
-    # features of the audio on both sides: those in the archives are rounded
-    data = data_options(args, config.data, on_the_fly_feats=True)
-    tokenizer = load_tokenizer(data.lang_dir)
-    refuse_other_tokens(options.exp_dir, data.lang_dir)
+    trained = RunConfig.load(options.exp_dir)
+    refuse_contradictions(args, trained.model)
+    data = data_options(args, trained.data)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    decoder = Decoder(model, tokenizer, device)
-    scales = tuned_scales(simulated) | search.scales()
-    setup = SearchSetup(tokenizer, LangDir(data.lang_dir), search, scales, decoder.transducer)
-    decoder.method = make_method(options.decoding_method, setup)
-    recognizer = StreamingRecognizer(
-        *(model, decoder.method),
-        extractor=data.extractor,
-        feature_dim=config.model.feature_dim,
-        device=device,
+    run = load_streaming_run(options, search, lang_dir=data.lang_dir, device=device)
+    start_log(run.options)
+    save_config(
+        run.options.res_dir / f"config-{run.options.suffix}.yaml", run.options, search, data
     )
-    save_config(options.res_dir / f"config-{options.suffix}.yaml", options, search, data)
-    return Streaming(options, recognizer, decoder, AsrDataModule(data, model.subsampling_factor))
+    model = run.recognizer.model
+    return Streaming(
+        run.options,
+        run.recognizer,
+        Decoder(model, run.tokenizer, device, run.method),
+        AsrDataModule(data, model.subsampling_factor),
+    )
 
 
 def decode(args: argparse.Namespace) -> list[str]:

@@ -9,7 +9,6 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from rich.progress import (
     BarColumn,
@@ -93,17 +92,16 @@ def _token_lines(path: Path) -> list[str]:
     return [line for line in lines if not is_disambiguation(line.partition(" ")[0])]
 
 
-def data_options(args: argparse.Namespace, trained: DataOptions, **changes: Any) -> DataOptions:
+def data_options(args: argparse.Namespace, trained: DataOptions) -> DataOptions:
     """The run's data options, with those given here in place of the run's.
 
     Args:
       args: of the command line.
       trained: the run's.
-      changes: what the script wants otherwise, whatever was given.
     """
     asked = {field.name: getattr(args, field.name, None) for field in dataclasses.fields(trained)}
     given = {name: value for name, value in asked.items() if value is not None}
-    return dataclasses.replace(trained, **(given | changes))
+    return dataclasses.replace(trained, **given)
 
 
 def start_log(options: DecodeOptions) -> Path:

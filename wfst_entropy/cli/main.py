@@ -18,6 +18,7 @@ from wfst_entropy.cli.env import env
 from wfst_entropy.cli.graph_files import ENDINGS
 from wfst_entropy.cli.graph_operations import add_verbs
 from wfst_entropy.cli.score import compare, score
+from wfst_entropy.cli.transcribe import transcribe
 
 app = typer.Typer(
     name="wfst-entropy",
@@ -57,4 +58,5 @@ app.add_typer(lang.app)
 app.add_typer(lattice.app)
 app.add_typer(lm.app)
 app.command("decode", rich_help_panel="Decoding")(decode)
+app.command("transcribe", rich_help_panel="Decoding")(transcribe)
 app.command("frame-scores", rich_help_panel="Decoding")(graph_topologies.frame_scores)

@@ -44,6 +44,13 @@ _SHARD_SIZE = 500
 _NOTES = "notes"
 
 ExtractorName = Literal["lhotse", "kaldi-native-fbank", "kaldifeat", "torchaudio"]
+# What manifests of lhotse call the features of each.
+EXTRACTOR_OF_TYPE: dict[str, ExtractorName] = {
+    "kaldi-fbank": "lhotse",
+    "kaldi-native-fbank": "kaldi-native-fbank",
+    "kaldifeat-fbank": "kaldifeat",
+    "fbank": "torchaudio",
+}
 
 
 @dataclass

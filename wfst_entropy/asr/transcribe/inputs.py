@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -128,16 +129,17 @@ def _read_torch(path: Path) -> Any:
 _READERS = {".npy": _read_npy, ".safetensors": _read_safetensors, ".pt": _read_torch}
 
 
-def read_audio(path: Path) -> Waveform:
-    """One channel of audio, resampled to `SAMPLING_RATE`.
+@contextlib.contextmanager
+def open_audio(path: Path) -> Iterator[Any]:
+    """A file of one channel as a `soundfile.SoundFile`; what its library says becomes a DataError.
 
     Raises:
-      DataError: it is no audio, or has several channels.
+      DataError: it is no audio, is damaged, or has several channels.
       MissingDependencyError: the packages soundfile and soxr are missing.
     """
     try:
         import soundfile
-        import soxr
+        import soxr  # noqa: F401  (whoever reads audio resamples it)
     except (ImportError, OSError) as error:  # OSError: its library of C is missing
         raise MissingDependencyError(
             f"{path}: reading audio needs soundfile and soxr: pip install 'wfst-entropy[recipes]'"
@@ -145,16 +147,25 @@ def read_audio(path: Path) -> Waveform:
     if not path.is_file():
         raise DataError(f"{path}: no such file")
     try:
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        with soundfile.SoundFile(path) as file:
+            if file.channels != 1:
+                raise DataError(
+                    f"{path}: has {file.channels} channels; choose one: sox {path} NEW.wav remix 1"
+                )
+            yield file
     except soundfile.SoundFileError as error:
         raise DataError(
             f"{path}: cannot be read as audio: {error}; frame scores and features end in "
             f"{', '.join(MATRIX_ENDINGS)}"
         ) from error
-    if samples.shape[1] != 1:
-        raise DataError(
-            f"{path}: has {samples.shape[1]} channels; choose one: sox {path} NEW.wav remix 1"
-        )
+
+
+def read_audio(path: Path) -> Waveform:
+    """One channel of audio, resampled to `SAMPLING_RATE`; raises as `open_audio`."""
+    with open_audio(path) as file:
+        samples, rate = file.read(dtype="float32"), file.samplerate
     if rate != SAMPLING_RATE:
+        import soxr
+
         samples = soxr.resample(samples, rate, SAMPLING_RATE)
-    return Waveform(torch.from_numpy(np.ascontiguousarray(samples[:, 0])))
+    return Waveform(torch.from_numpy(np.ascontiguousarray(samples)))

@@ -251,7 +251,7 @@ stream_by() {
   # $1: a decoding method. The test sets as streams, if it can read streams, with the same scales.
   local method="$1" options=() result
   case "$method" in
-    *nbest* | *rescoring*) return 0 ;;
+    nbest* | *rescoring | *oracle) return 0 ;;
     ctc-prefix-beam-search) options=(--tokens-ngram 5) ;;
   esac
   # streaming_decode.py writes it when all test sets are done, with the model's chunk where none is given

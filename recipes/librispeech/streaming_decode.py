@@ -60,6 +60,7 @@ class Streaming:
     """What decodes streams, and what the same model decodes whole utterances with."""
 
     options: StreamDecodeOptions
+    search: SearchOptions
     recognizer: StreamingRecognizer
     decoder: Decoder
     module: AsrDataModule
@@ -119,6 +120,7 @@ def set_up(args: argparse.Namespace) -> Streaming:
     model = run.recognizer.model
     return Streaming(
         run.options,
+        search,
         run.recognizer,
         Decoder(model, run.tokenizer, device, run.method),
         AsrDataModule(data, model.subsampling_factor),
@@ -139,7 +141,11 @@ def decode(args: argparse.Namespace) -> list[str]:
                 f"{len(comparison.different)} of {comparison.num_utterances} texts of {part} "
                 f"differ from those of whole utterances; {comparison.first}"
             )
-    print(f"wrote results to {streaming.options.res_dir}")
+    options = streaming.options
+    # last: where it is, all test sets are decoded
+    config_file = options.res_dir / f"config-{options.suffix}.yaml"
+    save_config(config_file, options, streaming.search, streaming.module.options)
+    print(f"wrote results to {options.res_dir}")
     return problems
 
 

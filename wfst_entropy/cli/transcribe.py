@@ -191,11 +191,13 @@ def _need_packages() -> None:
 def _pieces(source: str, sample_rate: int | None, realtime: bool) -> Iterator[Piece]:
     """The audio; what is wrong with the source is told before a model is loaded."""
     from wfst_entropy.asr.streaming.audio_pieces import file_pieces, pcm_pieces
-    from wfst_entropy.asr.transcribe.inputs import open_audio
+    from wfst_entropy.asr.transcribe.inputs import MATRIX_ENDINGS, open_audio
 
     if source != "-":
         if sample_rate is not None:
             raise typer.BadParameter("--sample-rate: a file tells its own; it is for -")
+        if Path(source).suffix in MATRIX_ENDINGS:
+            raise typer.BadParameter(f"{source}: no audio; there is wfst-entropy decode for it")
         with open_audio(Path(source)):
             return file_pieces(Path(source))
     if realtime:
@@ -213,21 +215,19 @@ def _print_results(
 ) -> None:
     found: list[LiveResult] = []
     replaces = sys.stdout.isatty() and not json
-    try:
-        for told in live.results(pieces):
-            if json:
-                typer.echo(json_module.dumps(told.as_dict(), ensure_ascii=False, allow_nan=False))
-            else:
-                _print_line(told, replaces)
-            if told.result.is_final:
-                found.append(told)
-                if told.result.problem:
-                    typer.echo(f"wfst-entropy transcribe: {told.result.problem}", err=True)
-                for line in _word_lines(told) if times and not json else ():
-                    typer.echo(line)
-            sys.stdout.flush()
-    finally:
-        typer.echo(f"wfst-entropy transcribe: {_summary(live, found)}", err=True)
+    for told in live.results(pieces):
+        if json:
+            typer.echo(json_module.dumps(told.as_dict(), ensure_ascii=False, allow_nan=False))
+        else:
+            _print_line(told, replaces)
+        if told.result.is_final:
+            found.append(told)
+            if told.result.problem:
+                typer.echo(f"wfst-entropy transcribe: {told.result.problem}", err=True)
+            for line in _word_lines(told) if times and not json else ():
+                typer.echo(line)
+        sys.stdout.flush()
+    typer.echo(f"wfst-entropy transcribe: {_summary(live, found)}", err=True)
 
 
 def _print_line(told: LiveResult, replaces: bool) -> None:

@@ -25,8 +25,9 @@ MODELS = {
     "tdnn": {"encoder": "tdnn"},
     "conformer": {"encoder": "conformer", "num_heads": 2, "chunk_size": "4,8"},
 }
-TOKEN_METHODS = ("greedy_search", "modified_beam_search", "ctc-greedy-search")
-METHODS = (*TOKEN_METHODS, "ctc-prefix-beam-search", "1best")
+TRANSDUCER_METHODS = ("greedy_search", "modified_beam_search", "fast_beam_search")
+GRAPH_METHODS = ("fast_beam_search_LG", "fast_beam_search_nbest_LG", "1best")
+METHODS = (*TRANSDUCER_METHODS, *GRAPH_METHODS, "ctc-greedy-search", "ctc-prefix-beam-search")
 # A, B or AC, again and again, each with the separator before it.
 LG = """
 0 1 1 0 0

@@ -92,7 +92,6 @@ class FastBeamNbest(FastBeam):
     """
 
     name: ClassVar[str] = "fast_beam_search_nbest"
-    whole_utterances: ClassVar[bool] = True
 
     @torch.inference_mode()
     def search(
@@ -100,7 +99,10 @@ class FastBeamNbest(FastBeam):
     ) -> list[Hypothesis]:
         """See `SearchMethod.search`."""
         search, states = self.streams(encoder_out, lengths, self.scales)
-        lattices = search.lattice(states)
+        return self.read_lattices(search.lattice(states), refs)
+
+    def read_lattices(self, lattices: Fsa, refs: Sequence[Sequence[str]] = ()) -> list[Hypothesis]:
+        """The words of the best of the paths drawn of each lattice."""
         nbest = Nbest.from_lattice(lattices, self.options.num_paths, self.options.nbest_scale)
         paths = self.best(nbest, lattices, refs)
         found = [self.read(paths[i]) for i in range(len(paths))]
@@ -153,7 +155,6 @@ class FastBeamNbestLG(FastBeamLG):
     """
 
     name: ClassVar[str] = "fast_beam_search_nbest_LG"
-    whole_utterances: ClassVar[bool] = True
 
     def __init__(self, setup: SearchSetup) -> None:
         super().__init__(setup)
@@ -166,7 +167,10 @@ class FastBeamNbestLG(FastBeamLG):
     ) -> list[Hypothesis]:
         """See `SearchMethod.search`."""
         search, states = self.streams(encoder_out, lengths, self.scales)
-        lattices = search.lattice(states)
+        return self.read_lattices(search.lattice(states))
+
+    def read_lattices(self, lattices: Fsa) -> list[Hypothesis]:
+        """The words with the largest weight in each lattice."""
         return self.reader.hypotheses(lattices, self._best(lattices))
 
     @torch.inference_mode()

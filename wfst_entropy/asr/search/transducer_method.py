@@ -38,7 +38,6 @@ class TransducerMethod:
     """
 
     reads: ClassVar[Reads] = "encoder_out"
-    whole_utterances: ClassVar[bool] = False  # whether it finds something else than its streams do
     default_scales: ClassVar[Scales] = {}
     grid: ClassVar[Sequence[Scales]] = ()
 

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from torch import Tensor
 
 from wfst_entropy.asr.options import OptionError
+from wfst_entropy.asr.search.fast_beam import (
+    FastBeam,
+    FastBeamLG,
+    FastBeamNbest,
+    FastBeamNbestLG,
+)
 from wfst_entropy.asr.search.greedy import GreedySearch, hypothesis_of_tokens
 from wfst_entropy.asr.search.method import Hypothesis, SearchMethod
 from wfst_entropy.asr.search.one_best import OneBest
 from wfst_entropy.asr.search.prefix_beam import PrefixBeamSearch
+from wfst_entropy.asr.search.transducer_beam import (
+    TransducerBeam,
+    TransducerLodr,
+    TransducerShallowFusion,
+)
+from wfst_entropy.asr.search.transducer_greedy import TransducerGreedy
 from wfst_entropy.asr.search.transducer_method import TransducerMethod
 from wfst_entropy.decoding import (
     OnlineCtcGreedySearch,
@@ -20,6 +32,7 @@ from wfst_entropy.decoding import (
     OnlineDenseIntersecter,
     one_best_decoding,
 )
+from wfst_entropy.decoding.fast_beam_search import FastBeamSearch
 from wfst_entropy.decoding.transducer_search import ModifiedBeamSearch
 from wfst_entropy.fsa import DenseFsaVec
 
@@ -84,7 +97,7 @@ class StreamSearch(Protocol):
 
 
 class TransducerStreams:
-    """`greedy_search`, `modified_beam_search`, `fast_beam_search`: the method's own search.
+    """`greedy_search`, `modified_beam_search*`, `fast_beam_search(_LG)`: the method's own search.
 
     Args:
       method: which tells search and scales.
@@ -104,10 +117,11 @@ class TransducerStreams:
 
     def results(self, states: Sequence[Any], final: bool) -> list[StreamHypothesis]:
         """See `StreamSearch`."""
-        if isinstance(self._search, ModifiedBeamSearch):
-            found = self._search.results(states, final=final)
+        search = self._search
+        if isinstance(search, (ModifiedBeamSearch, FastBeamSearch)):
+            found = search.results(states, final=final)
         else:
-            found = self._search.results(states)
+            found = search.results(states)
         return [
             StreamHypothesis(
                 self._method.hypothesis(each),
@@ -117,6 +131,31 @@ class TransducerStreams:
             )
             for each in found
         ]
+
+
+class FastBeamNbestStreams(TransducerStreams):
+    """`fast_beam_search_nbest`, `fast_beam_search_nbest_LG`: the list of paths comes with the end.
+
+    Until then results are of the best path.
+
+    Args:
+      method: which tells search and scales.
+    """
+
+    def __init__(self, method: FastBeamNbest | FastBeamNbestLG) -> None:
+        super().__init__(method)
+        self._lattice_method, self._fast_search = method, method.stream_search(method.scales)
+        self._search = self._fast_search
+
+    def results(self, states: Sequence[Any], final: bool) -> list[StreamHypothesis]:
+        """See `StreamSearch`."""
+        found = super().results(states, final)
+        if final:
+            lattices = self._fast_search.lattice(states)
+            read = self._lattice_method.read_lattices(lattices)
+            for each, hypothesis in zip(found, read, strict=True):
+                each.hypothesis = hypothesis
+        return found
 
 
 class CtcGreedyStreams:
@@ -242,6 +281,36 @@ class OneBestStreams:
         return [nothing if state is None else next(rest) for state in states]
 
 
+# By the very class: one derived from it may need whole utterances.
+_STREAMS: dict[type, Callable[[Any], StreamSearch]] = {
+    TransducerGreedy: TransducerStreams,
+    TransducerBeam: TransducerStreams,
+    TransducerShallowFusion: TransducerStreams,
+    TransducerLodr: TransducerStreams,
+    FastBeam: TransducerStreams,
+    FastBeamLG: TransducerStreams,
+    FastBeamNbest: FastBeamNbestStreams,
+    FastBeamNbestLG: FastBeamNbestStreams,
+    GreedySearch: CtcGreedyStreams,
+    PrefixBeamSearch: PrefixBeamStreams,
+    OneBest: OneBestStreams,
+}
+
+
+def check_streamable(method: type[SearchMethod]) -> None:
+    """Refuses a method that needs whole utterances.
+
+    Raises:
+      OptionError: with those that do not.
+    """
+    if method not in _STREAMS:
+        names = ", ".join(str(each.name) for each in _STREAMS)  # type: ignore[attr-defined]
+        raise OptionError(
+            f"decoding_method: {method.name} needs whole utterances; streams can be decoded with "
+            f"{names}"
+        )
+
+
 def make_stream_search(method: SearchMethod) -> StreamSearch:
     """A decoding method as a search of streams.
 
@@ -249,18 +318,7 @@ def make_stream_search(method: SearchMethod) -> StreamSearch:
       method: see `make_method`.
 
     Raises:
-      OptionError: the method needs whole utterances.
+      OptionError: see `check_streamable`.
     """
-    if isinstance(method, TransducerMethod) and not method.whole_utterances:
-        return TransducerStreams(method)
-    if isinstance(method, GreedySearch):
-        return CtcGreedyStreams(method)
-    if isinstance(method, PrefixBeamSearch):
-        return PrefixBeamStreams(method)
-    if type(method) is OneBest:
-        return OneBestStreams(method)
-    raise OptionError(
-        f"decoding_method: {method.name} needs whole utterances; streams can be decoded with "
-        "greedy_search, modified_beam_search, fast_beam_search, fast_beam_search_LG, "
-        "ctc-greedy-search, ctc-prefix-beam-search and 1best"
-    )
+    check_streamable(type(method))
+    return _STREAMS[type(method)](method)

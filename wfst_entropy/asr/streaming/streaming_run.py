@@ -15,11 +15,12 @@ from wfst_entropy.asr.data.manifests import PREFIX
 from wfst_entropy.asr.data.tokenizer import Tokenizer, load_tokenizer
 from wfst_entropy.asr.decode_setup import refuse_other_tokens, tuned_scales
 from wfst_entropy.asr.search.method import SearchMethod, SearchSetup
-from wfst_entropy.asr.search.methods import make_method
+from wfst_entropy.asr.search.methods import METHODS, make_method
 from wfst_entropy.asr.search.search_options import SearchOptions
 from wfst_entropy.asr.streaming.endpoint import EndpointOptions
 from wfst_entropy.asr.streaming.recognizer import StreamingRecognizer
 from wfst_entropy.asr.streaming.stream_decode_options import StreamDecodeOptions
+from wfst_entropy.asr.streaming.stream_search import check_streamable
 from wfst_entropy.asr.training.checkpoint import load_model
 from wfst_entropy.asr.training.run_config import RunConfig
 from wfst_entropy.lang import LangDir
@@ -71,6 +72,7 @@ def load_streaming_run(
     """
     options = options.resolved()
     options = options.for_model(RunConfig.load(options.exp_dir).model)
+    check_streamable(METHODS[options.decoding_method])
     model, config = load_model(
         options.exp_dir, options.epoch, options.avg, options.use_averaged_model, options.iter
     )

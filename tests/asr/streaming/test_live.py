@@ -1,0 +1,206 @@
+"""Files and pipes to words while they come: what is printed, when, and what is wrong with some."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from typer.testing import CliRunner
+
+from wfst_entropy.asr.data.asr_datamodule import DataOptions
+from wfst_entropy.asr.data.errors import DataError
+from wfst_entropy.asr.models import ModelOptions, build_model
+from wfst_entropy.asr.search.search_options import SearchOptions
+from wfst_entropy.asr.streaming.audio_pieces import Piece, file_pieces, pcm_pieces
+from wfst_entropy.asr.streaming.endpoint import EndpointOptions
+from wfst_entropy.asr.streaming.live import LiveTranscription
+from wfst_entropy.asr.streaming.stream_decode_options import StreamDecodeOptions
+from wfst_entropy.asr.streaming.streaming_run import load_streaming_run
+from wfst_entropy.asr.training.checkpoint import save_checkpoint
+from wfst_entropy.asr.training.run_config import RunConfig
+from wfst_entropy.asr.training.train_options import TrainOptions
+from wfst_entropy.cli.main import app
+
+runner = CliRunner()
+TOKENS = ["<blk>", "▁", "A", "B"]
+SAMPLES = (8000 * np.random.default_rng(1).standard_normal(16000)).clip(-32768, 32767)
+SAMPLES = SAMPLES.astype("<i2")
+
+
+def make_run(folder, **changes):
+    """A run whose random model hears letters in noise."""
+    torch.manual_seed(1)
+    folder.mkdir()
+    (folder / "tokens.txt").write_text("".join(f"{t} {i}\n" for i, t in enumerate(TOKENS)))
+    (folder / "words.txt").write_text("<eps> 0\n")
+    (folder / "lexicon.txt").write_text("")
+    options = ModelOptions(
+        encoder="lstm", encoder_dim=16, num_layers=1, vocab_size=4, **({"causal": True} | changes)
+    )
+    data = DataOptions(lang_dir=folder, manifest_dir=folder)
+    RunConfig(options, data, TrainOptions(exp_dir=folder)).save()
+    model = build_model(options).eval()
+    with torch.no_grad():
+        features = torch.randn(1, 400, 80) * 4 - 2
+        encoder_out, _ = model.forward_encoder(features, torch.tensor([400]))
+        model.ctc_output.weight *= 30
+        model.ctc_output.bias -= model.ctc_output(encoder_out).mean(dim=(0, 1))
+    state = model.state_dict()
+    save_checkpoint(folder / "epoch-1.pt", {"model": state, "model_avg": state})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exp_dir(tmp_path_factory):
+    return make_run(tmp_path_factory.mktemp("run") / "exp")
+
+
+def recognizer(exp_dir, **options):
+    given = StreamDecodeOptions(exp_dir=exp_dir, chunk_size=2)
+    return load_streaming_run(given, SearchOptions(), **options).recognizer
+
+
+def transcribe(*arguments, source=b""):
+    result = runner.invoke(app, ["transcribe", *map(str, arguments)], input=source)
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.stdout.splitlines(), result.stderr
+
+
+@pytest.mark.parametrize("rate", [16000, 44100])
+def test_a_file_and_a_pipe_are_the_same(exp_dir, tmp_path, rate):
+    soundfile.write(tmp_path / "noise.wav", SAMPLES, rate)
+    options = ("--exp-dir", exp_dir, "--chunk-size", 2, "--json")
+    code, lines, errors = transcribe(tmp_path / "noise.wav", *options)
+    assert code == 0 and "words in" in errors, errors
+    found = [json.loads(line) for line in lines]
+    assert [each["type"] for each in found] == ["partial"] * (len(found) - 1) + ["final"]
+    assert len(found) > 2 and found[-1]["heard"] == pytest.approx(len(SAMPLES) / rate, abs=0.01)
+    for earlier, later in itertools.pairwise(found):
+        assert earlier["time"] <= later["time"] and earlier["heard"] <= later["heard"]
+    for word in found[-1]["words"]:
+        assert 0 <= word["partial_latency"] <= word["final_latency"]
+    code, lines, _ = transcribe("-", *options, "--sample-rate", rate, source=SAMPLES.tobytes())
+    assert code == 0
+    piped = [json.loads(line) for line in lines]
+    assert [each["text"] for each in piped] == [each["text"] for each in found]
+
+
+def test_lines_for_people(exp_dir, tmp_path):
+    soundfile.write(tmp_path / "noise.flac", SAMPLES, 16000)
+    code, lines, _ = transcribe(
+        tmp_path / "noise.flac", "--exp-dir", exp_dir, "--chunk-size", 2, "--times",
+        "--endpoint", "--rule3-min-utterance-length", 0.4,
+    )  # fmt: skip
+    assert code == 0
+    rows = [line.split("\t") for line in lines]
+    finals = [i for i, row in enumerate(rows) if row[0] == "final"]
+    assert len(finals) == 3
+    for place, row in enumerate(rows):
+        assert row[0] in ("partial", "final", "word")
+        if row[0] == "final":
+            words = row[3].split()
+            told = rows[place + 1 : place + 1 + len(words)]
+            assert [(each[0], each[5]) for each in told] == [("word", word) for word in words]
+
+
+def test_the_pace_of_speech_and_what_words_wait_for(exp_dir):
+    now = [100.0]
+
+    def sleep(seconds):
+        now[0] += seconds
+
+    live = LiveTranscription(recognizer(exp_dir), realtime=True, clock=lambda: now[0], sleep=sleep)
+    pieces = [Piece(torch.from_numpy(each), 16000) for each in np.split(SAMPLES, 20)]
+    found = list(live.results(pieces))
+    # computing takes no time by this clock: a piece of 50 ms and the end of the window are all
+    for each in found[:-1]:
+        assert each.result.heard <= each.time <= each.result.heard + 0.05 + 1e-6
+        for place, word in enumerate(each.result.words):
+            assert each.told[place].first == pytest.approx(word.first, abs=0.05)
+            assert each.final_latency(place) is None
+    assert now[0] == pytest.approx(101.0) and found[-1].time == pytest.approx(1.0)
+
+
+def test_ctrl_c_ends_the_audio_and_its_last_words_come(exp_dir):
+    def interrupted():
+        yield Piece(torch.from_numpy(SAMPLES), 16000)
+        raise KeyboardInterrupt
+
+    live = LiveTranscription(recognizer(exp_dir))
+    found = list(live.results(interrupted()))
+    whole = LiveTranscription(recognizer(exp_dir))
+    expected = list(whole.results([Piece(torch.from_numpy(SAMPLES), 16000)]))
+    assert live.interrupted and not whole.interrupted
+    assert found[-1].result.is_final and found[-1].result.text == expected[-1].result.text != ""
+
+
+def test_no_segment_without_words(exp_dir):
+    rules = EndpointOptions(rule1_min_trailing_silence=0.1, rule3_min_utterance_length=0.2)
+    live = LiveTranscription(recognizer(exp_dir, endpoint=rules))
+    silence = Piece(torch.zeros(8000), 16000)
+    found = list(live.results([silence, Piece(torch.from_numpy(SAMPLES), 16000), silence]))
+    assert all(each.result.words for each in found if each.result.is_final)
+    assert live.stream.segment > len([each for each in found if each.result.is_final])
+
+
+def test_half_a_sample_waits_for_its_other_half(tmp_path):
+    class Slow(io.BytesIO):
+        def read1(self, size=-1):
+            return super().read(min(size, 3))
+
+    data = SAMPLES[:100].tobytes()
+    pieces = list(pcm_pieces(Slow(data), 16000))
+    assert torch.cat([each.samples for each in pieces]).tolist() == SAMPLES[:100].tolist()
+    with pytest.raises(DataError, match="half a sample"):
+        list(pcm_pieces(Slow(data[:7]), 16000))
+    soundfile.write(tmp_path / "a.wav", SAMPLES[:1000], 16000)
+    samples = torch.cat([each.samples for each in file_pieces(tmp_path / "a.wav", 0.01)])
+    assert torch.equal(samples, torch.from_numpy(SAMPLES[:1000].astype(np.float32) / 32768))
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "code", "message"),
+    [
+        (b"", [], 0, "no audio"),
+        (SAMPLES.tobytes()[:9001], [], 1, "half a sample"),
+        (b"RIFF1234WAVE", [], 1, "is a wav file, not raw PCM"),
+        (b"", ["--sample-rate", "7"], 0, "no audio"),
+        (SAMPLES.tobytes(), ["--sample-rate", "7"], 1, "sampling_rate: must be an integer"),
+        (b"", ["--realtime"], 2, "standard input has its own pace"),
+        (b"", ["--chunk-size", "0"], 1, "chunk_size: needs at least 1"),
+        (b"", ["--decoding-method", "nbest"], 1, "nbest needs whole utterances"),
+        (b"", ["--decoding-method", "greedy_search"], 1, "greedy_search needs a transducer head"),
+        (b"", ["--decoding-method", "1best"], 1, "HLG.pt: no such file"),
+        (b"", ["--epoch", "7"], 1, "epoch-7.pt"),
+    ],
+)
+def test_what_is_wrong_with_standard_input(exp_dir, content, options, code, message):
+    found, _, errors = transcribe("-", "--exp-dir", exp_dir, *options, source=content)
+    assert found == code and message in " ".join(errors.replace("│", " ").split()), errors
+
+
+def test_what_is_wrong_with_files(exp_dir, tmp_path):
+    soundfile.write(tmp_path / "both.wav", np.stack([SAMPLES, SAMPLES], 1), 16000)
+    soundfile.write(tmp_path / "empty.wav", SAMPLES[:0], 16000)
+    (tmp_path / "text.wav").write_text("no audio at all")
+    (tmp_path / "x.npy").write_bytes(b"")
+    for name, code, message in (
+        ("both.wav", 1, "has 2 channels; choose one: sox"),
+        ("empty.wav", 0, "no audio"),
+        ("text.wav", 1, "cannot be read as audio"),
+        ("missing.wav", 1, "no such file"),
+        ("x.npy", 2, "wfst-entropy decode"),
+    ):
+        found, lines, errors = transcribe(tmp_path / name, "--exp-dir", exp_dir)
+        assert (found, lines) == (code, [])
+        assert message in " ".join(errors.replace("│", " ").split()), errors
+    found, _, errors = transcribe(
+        tmp_path / "empty.wav", "--exp-dir", make_run(tmp_path / "whole", causal=False)
+    )
+    assert found == 1 and "looks ahead" in errors and "--causal true" in errors

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from wfst_entropy.asr.training.distill_options import DistillOptions
@@ -31,7 +32,6 @@ class Labels:
       frames: ``(N,)``, output frames.
       lengths: ``(N,)``, labels.
 
-    >>> import torch
     >>> Labels(torch.tensor([[1]]), torch.tensor([2]), torch.tensor([1])).lattice
     (tensor([[1]]), tensor([2]), tensor([1]))
     """
@@ -88,7 +88,6 @@ def ctc_distill_terms(
       options: scales, temperature, kind.
       student_nll: :math:`-\log p_S(y)`, if it is known already.
 
-    >>> import torch
     >>> student, teacher = torch.zeros(1, 2, 3).log_softmax(2), torch.eye(2, 3)[None].log_softmax(2)
     >>> options = DistillOptions(teacher_exp_dir="t", state_distill_loss_scale=0.1)
     >>> labels = Labels(torch.tensor([[1]]), torch.tensor([2]), torch.tensor([1]))
@@ -138,7 +137,6 @@ def transducer_distill_terms(
       options: scales, temperature, kind.
       student_nll: the student's :math:`-\log p_S(y)` on this lattice, if it is known already.
 
-    >>> import torch
     >>> student, teacher = torch.zeros(1, 2, 2, 3), torch.eye(4, 3).view(1, 2, 2, 3)
     >>> options = DistillOptions(teacher_exp_dir="t", seq_distill_loss_scale=0.1)
     >>> labels = Labels(torch.tensor([[1]]), torch.tensor([2]), torch.tensor([1]))
@@ -167,7 +165,6 @@ def transducer_distill_terms(
 def fullsum(student_nll: Tensor, teacher_nll: Tensor) -> Tensor:
     """The squared difference of log-likelihoods ``(N,)``; 0 where a model has no alignment.
 
-    >>> import torch
     >>> fullsum(torch.tensor([3.0]), torch.tensor([1.0]))
     tensor([4.])
     """
@@ -189,11 +186,14 @@ def _scores_of_both(
     lattices: Lattices, labels: Labels, temperature: float
 ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """The scores of the student's arcs and of the teacher's."""
-    teacher = lattices.teacher if temperature == 1 else lattices.teacher / temperature
+    student, teacher = lattices.student, lattices.teacher
+    if temperature != 1:
+        student, teacher = (
+            (x if x.dtype == torch.float64 else x.float()) / temperature for x in (student, teacher)
+        )
     fixed = rnnt_arc_scores(teacher, *labels.lattice, ranges=lattices.ranges)
     if temperature == 1 and lattices.student_scores is not None:
         return lattices.student_scores, fixed
-    student = lattices.student if temperature == 1 else lattices.student / temperature
     return rnnt_arc_scores(student, *labels.lattice, ranges=lattices.ranges), fixed
 
 

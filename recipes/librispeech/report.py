@@ -3,7 +3,8 @@
 
   ./report.py --exp-dir exp/tdnn
 
-Where the model was decoded by several methods, a table compares them with greedy search.
+Where the model was decoded by several methods, a table compares them with greedy search; where it
+was decoded as streams, another tells latencies.
 
 Reads what train.py and decode.py left in exp-dir and writes exp-dir/report/report.md,
 training_curves.png and alignment_{utterance}.png.
@@ -41,6 +42,7 @@ from wfst_entropy.asr.report import (
     word_time_table,
 )
 from wfst_entropy.asr.search.methods import METHODS
+from wfst_entropy.asr.stream_table import stream_tables
 from wfst_entropy.asr.training.checkpoint import load_model
 from wfst_entropy.asr.training.run_config import RunConfig
 from wfst_entropy.fsa.atomic_file import replacing
@@ -91,6 +93,7 @@ def report(
     )
     sets = tuple(summary["test_set"] for summary in summaries)
     tables = [wer_table(summaries), *method_tables(options.exp_dir, options.suffix, sets)]
+    tables += stream_tables(options.exp_dir, options.suffix, sets)
     tables.append(entropy_table(summaries))
     if any(summary["word_times"] for summary in summaries):
         tables.append(word_time_table(summaries))

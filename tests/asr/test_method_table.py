@@ -8,11 +8,14 @@ from wfst_entropy.asr.decode_options import DecodeOptions
 from wfst_entropy.asr.decode_results import write_test_set
 from wfst_entropy.asr.decode_run import DecodedUtterance, TimeSpent
 from wfst_entropy.asr.method_table import method_tables
+from wfst_entropy.asr.stream_table import stream_tables
+from wfst_entropy.asr.streaming.stream_decode_options import StreamDecodeOptions
+from wfst_entropy.asr.streaming.stream_results import write_latencies
 from wfst_entropy.metrics.wer import ScoringError
 
 
-def decode(exp_dir, method, hypotheses, **details):
-    options = DecodeOptions(exp_dir=exp_dir, epoch=3, decoding_method=method)
+def decode(exp_dir, method, hypotheses, chunk_size=None, **details):
+    options = DecodeOptions(exp_dir=exp_dir, epoch=3, decoding_method=method, chunk_size=chunk_size)
     decoded = [
         DecodedUtterance(f"u{i}", ref=["a", "b"], hyp=hyp.split())
         for i, hyp in enumerate(hypotheses)
@@ -44,3 +47,22 @@ def test_results_of_another_test_set_are_not_compared(tmp_path):
     decode(tmp_path, "1best", ["a"])
     with pytest.raises(ScoringError, match=r"differ in 1 utterance\(s\), the first is 'u1'"):
         method_tables(tmp_path, options.suffix, ["test"])
+
+
+def test_streams_beside_whole_utterances(tmp_path):
+    whole = decode(tmp_path, "greedy_search", ["a b", "a c"])
+    streams = StreamDecodeOptions(
+        exp_dir=tmp_path, epoch=3, decoding_method="greedy_search", chunk_size=16
+    )
+    decoded = [DecodedUtterance(f"u{i}", ["a", "b"], ["a", "b"]) for i in range(2)]
+    write_test_set(streams, "test", decoded, {})
+    latency = {"real_time_factor": 0.05, "word_latency": {"p50": 0.3, "p90": 0.6}}
+    write_latencies(streams, "test", latency | {"final_latency": None})
+    (table,) = stream_tables(tmp_path, whole.suffix, ["test", "other"])
+    row = ["greedy_search", "16", "0.00", "1", "0.050", "300", "600", "-", "-"]
+    assert table.rows == [row]
+    chunked = decode(tmp_path, "greedy_search", ["a b", "a b"], chunk_size=16)
+    (table,) = stream_tables(tmp_path, chunked.suffix, ["test"])
+    assert table.rows[0][3] == "0"
+    other = decode(tmp_path, "greedy_search", ["a b", "a b"], chunk_size=32)
+    assert stream_tables(tmp_path, other.suffix, ["test"]) == []

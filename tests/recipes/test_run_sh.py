@@ -117,7 +117,7 @@ def test_a_transducer_from_a_foreign_folder_to_a_report(tmp_path):
     (scales,) = (tmp_path / "exp" / methods[-1]).glob("scales-*.json")
     assert json.loads(scales.read_text())["tuned_on"] == ["dev-clean"]
     report = (tmp_path / "exp/report/report.md").read_text()
-    assert "CTC and transducer" in report and "| transducer nll per frame |" in report
+    assert "CTC and transducer" in report and "| simple nll per frame |" in report
     assert all(f"| {method} |" in report for method in methods)
 
 

@@ -289,14 +289,17 @@ def _model_name(model: ModelOptions, parameters: int) -> str:
 
 
 def _term_rows(last: dict[str, Any]) -> list[list[str]]:
-    """Each term of the loss on the validation set, where there are more than NLL and entropy."""
+    """Terms of the loss beside NLL and entropy of the head that the run is named for."""
     names = [name.removeprefix("train_") for name in last if name.startswith("train_")]
-    names = [name for name in names if name not in ("loss", "nll", "entropy")]
-    if not any(name.startswith("transducer") for name in names):
-        return []
+    head = "transducer" if "transducer_nll" in names else "ctc"
+    known = ("loss", "nll", "entropy", f"{head}_nll", f"{head}_entropy")
     return [
-        [f"{name.replace('_', ' ')} per frame", f"{format_number(last.get(f'valid_{name}'))}"]
+        [
+            f"{name.replace('_', ' ')} per frame",
+            f"{format_number(last.get(f'valid_{name}'))} (validation)",
+        ]
         for name in names
+        if name not in known
     ]
 
 

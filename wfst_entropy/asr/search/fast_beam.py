@@ -20,7 +20,7 @@ from wfst_entropy.fsa import Fsa
 from wfst_entropy.metrics.wer import Recognition, error_stats
 
 # Scales to try for the graph's scores.
-_LM_SCALES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
+_LM_SCALES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8)
 
 
 class FastBeam(TransducerMethod):
@@ -76,7 +76,7 @@ class FastBeamLG(FastBeam):
     """
 
     name: ClassVar[str] = "fast_beam_search_LG"
-    default_scales: ClassVar[Scales] = {"ngram_lm_scale": 0.3}
+    default_scales: ClassVar[Scales] = {"ngram_lm_scale": 0.1}
     grid: ClassVar[Sequence[Scales]] = tuple({"ngram_lm_scale": scale} for scale in _LM_SCALES)
 
     def load(self, setup: SearchSetup) -> Fsa | None:

@@ -16,6 +16,7 @@ _GREEDY = ("greedy_search", "ctc-greedy-search")
 _SHORT = {
     "hlg_scale": "hlg",
     "ngram_lm_scale": "lm",
+    "ilme_scale": "ilme",
     "lodr_scale": "lodr",
     "length_bonus": "bonus",
 }

@@ -144,10 +144,23 @@ def test_fast_beam_searches(name, tmp_path):
     for scale, words in ((0.01, ["AB", "AC"]), (1.0, ["AC", "AC"])):
         if not METHODS[name].default_scales:
             words = ["AB", "AC"]
-        method = make_method(name, setup(LangDir(tmp_path), {"ngram_lm_scale": scale}))
+        method = make_method(
+            name, setup(LangDir(tmp_path), {"ngram_lm_scale": scale, "ilme_scale": 0.0})
+        )
         (found,) = method.search(*UNSURE, [["AB", "AC"]])
         assert found.words == words and found.problem == ""
         assert [(w.word, w.start, w.end) for w in found.times] == [(words[0], 1, 2), ("AC", 5, 6)]
         assert found.entropy > 0
         if METHODS[name].grid:
-            assert method.search_grid(*UNSURE, [{"ngram_lm_scale": scale}]) == [[words]]
+            scales = {"ngram_lm_scale": scale, "ilme_scale": 0.0}
+            assert method.search_grid(*UNSURE, [scales]) == [[words]]
+
+
+def test_a_lattice_that_was_searched_without_its_graph_cannot_be_scaled(tmp_path):
+    save_lg(tmp_path)
+    method = make_method(
+        "fast_beam_search_nbest_LG", setup(LangDir(tmp_path), {"ngram_lm_scale": 0.0})
+    )
+    assert method.search(*UNSURE, [[]])[0].words == ["AB", "AC"]
+    with pytest.raises(OptionError, match="searched with 0 cannot be scaled"):
+        method.search_grid(*UNSURE, method.grid)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from wfst_entropy.algorithms import path_entropy
+from wfst_entropy.asr.options import OptionError
 from wfst_entropy.asr.search.greedy import hypothesis_of_tokens
 from wfst_entropy.asr.search.lattice_source import load_graph
 from wfst_entropy.asr.search.lattice_words import LatticeWords
@@ -19,8 +20,14 @@ from wfst_entropy.decoding.fast_beam_search import FastBeamSearch, FastBeamState
 from wfst_entropy.fsa import Fsa
 from wfst_entropy.metrics.wer import Recognition, error_stats
 
-# Scales to try for the graph's scores.
-_LM_SCALES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8)
+# Scales to try for the graph's scores, for each of those of the transducer's own language model:
+# the more of that is subtracted, the more the graph may say.
+_LM_SCALES = {
+    0.0: (0.0, 0.02, 0.05, 0.1, 0.2),
+    0.1: (0.1, 0.2, 0.3, 0.4),
+    0.2: (0.2, 0.3, 0.4, 0.5, 0.6),
+    0.3: (0.3, 0.4, 0.5, 0.6, 0.8),
+}
 
 
 class FastBeam(TransducerMethod):
@@ -49,6 +56,7 @@ class FastBeam(TransducerMethod):
             max_contexts=self.options.max_contexts,
             max_states=self.options.max_states,
             ngram_lm_scale=scales.get("ngram_lm_scale", 1.0),
+            ilme_scale=scales.get("ilme_scale", 0.0),
             blank_penalty=self.options.blank_penalty,
         )
 
@@ -71,13 +79,20 @@ class FastBeam(TransducerMethod):
 class FastBeamLG(FastBeam):
     """`fast_beam_search_LG`: the best path through the lexicon and the n-gram of LG.
 
+    The transducer's own language model, which the n-gram takes the place of, is subtracted by
+    `ilme_scale`.
+
     Args:
       setup: also with the lang directory that has LG.pt.
     """
 
     name: ClassVar[str] = "fast_beam_search_LG"
-    default_scales: ClassVar[Scales] = {"ngram_lm_scale": 0.1}
-    grid: ClassVar[Sequence[Scales]] = tuple({"ngram_lm_scale": scale} for scale in _LM_SCALES)
+    default_scales: ClassVar[Scales] = {"ngram_lm_scale": 0.2, "ilme_scale": 0.1}
+    grid: ClassVar[Sequence[Scales]] = tuple(
+        {"ngram_lm_scale": lm, "ilme_scale": own}
+        for own, scales in _LM_SCALES.items()
+        for lm in scales
+    )
 
     def load(self, setup: SearchSetup) -> Fsa | None:
         """LG."""
@@ -177,13 +192,23 @@ class FastBeamNbestLG(FastBeamLG):
     def search_grid(
         self, encoder_out: Tensor, lengths: Tensor, grid: Sequence[Scales]
     ) -> list[list[list[str]]]:
-        """See `SearchMethod.search_grid`; one lattice for all, found with `scales`."""
-        search, states = self.streams(encoder_out, lengths, self.scales)
-        lattices = search.lattice(states)
-        return [
-            self.reader.spelled(self._best(self.reader.rescaled(lattices, scales)))
-            for scales in grid
-        ]
+        """See `SearchMethod.search_grid`; one lattice for all of an `ilme_scale`."""
+        if not self.scales["ngram_lm_scale"] > 0:
+            raise OptionError(
+                "ngram_lm_scale: lattices that are searched with 0 cannot be scaled otherwise; "
+                "leave the flag out, or --tune true"
+            )
+        lattices: dict[float, Fsa] = {}
+        found = []
+        for scales in grid:
+            own = scales["ilme_scale"]
+            if own not in lattices:
+                used = {**self.scales, "ilme_scale": own}
+                search, states = self.streams(encoder_out, lengths, used)
+                lattices[own] = search.lattice(states)
+            best = self._best(self.reader.rescaled(lattices[own], scales))
+            found.append(self.reader.spelled(best))
+        return found
 
     def _best(self, lattices: Fsa) -> Fsa:
         nbest = self.reader.nbest(lattices)

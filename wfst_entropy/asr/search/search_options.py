@@ -30,6 +30,11 @@ class SearchOptions:
     ngram_lm_scale: float | None = option(
         None, "Scale of the language model that rescores; none: as tuned on dev, else 0.5."
     )
+    ilme_scale: float | None = option(
+        None,
+        "Scale of the transducer's own language model, which fast_beam_search_LG and its nbest "
+        "form subtract; none: as tuned on dev, else 0.1.",
+    )
     lodr_scale: float | None = option(
         None,
         "Scale of the n-gram that modified_beam_search_LODR subtracts, below 0; none: as tuned on "
@@ -79,13 +84,19 @@ class SearchOptions:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise OptionError(f"{name}: needs more than 0, got {value}")
-        for name in ("hlg_scale", "ngram_lm_scale", "min_active_states", "tokens_ngram"):
+        for name in (
+            "hlg_scale",
+            "ngram_lm_scale",
+            "ilme_scale",
+            "min_active_states",
+            "tokens_ngram",
+        ):
             value = getattr(self, name)
             if value is not None and not value >= 0:
                 raise OptionError(f"{name}: needs at least 0, got {value}")
 
     def scales(self) -> dict[str, float]:
         """The scales that are given, by name."""
-        names = ("hlg_scale", "ngram_lm_scale", "lodr_scale", "length_bonus")
+        names = ("hlg_scale", "ngram_lm_scale", "ilme_scale", "lodr_scale", "length_bonus")
         given = {name: getattr(self, name) for name in names}
         return {name: value for name, value in given.items() if value is not None}

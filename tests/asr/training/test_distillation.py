@@ -393,19 +393,26 @@ class TestTeacher:
         with pytest.raises(FsaRuntimeError, match=r"a: the teacher .* makes 7 frames of it, .* 8"):
             criterion(speech(), 0)
 
-    def test_bfloat16_networks_give_finite_terms_near_those_of_float32(self):
-        train = TrainOptions(prune_range=2)
+    @pytest.mark.parametrize("encoder", ["tdnn", "lstm", "conformer"])
+    @pytest.mark.parametrize("teachers_factor", [4, 2])
+    def test_in_bfloat16_terms_are_near_those_of_float32(self, encoder, teachers_factor):
+        train = TrainOptions(prune_range=3)
         sizes = {"encoder_dim": 16, "num_layers": 1, "vocab_size": 5, "use_transducer": True}
         torch.manual_seed(0)
-        models = [build_model(ModelOptions(**sizes)).eval() for _ in range(2)]
+        student, teacher = (
+            build_model(ModelOptions(encoder=encoder, subsampling_factor=factor, **sizes))
+            for factor in (4, teachers_factor)
+        )
         features = torch.randn(2, 60, 80) * 4 - 8
         batch = Utterances(features, torch.tensor([60, 40]), [[1, 2], [3]], ["a", "b"])
-        options = options_of(state=1.0, seq=1.0, fullsum=1.0, distill_temperature=2.0)
+        same = {"state": 1.0, "seq": 1.0, "distill_temperature": 2.0}
+        options = options_of(fullsum=1.0, **(same if teachers_factor == 4 else {}))
         sums = []
         for dtype in (torch.float32, torch.bfloat16):
-            criterion = criterion_of(options, train, *models, dtype).eval()
-            sums.append(criterion(batch, 0))
-        assert sums[1].terms == pytest.approx(sums[0].terms, rel=0.1, abs=0.1)
+            criterion = criterion_of(options, train, student, teacher, dtype).eval()
+            sums.append(criterion(batch, 0).terms)
+        assert len(sums[0]) == 5 + (6 if teachers_factor == 4 else 2)
+        assert sums[1] == pytest.approx(sums[0], rel=0.1, abs=0.1)
 
 
 @pytest.mark.parametrize(

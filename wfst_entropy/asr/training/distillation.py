@@ -225,9 +225,7 @@ class Distiller:
         terms = []
         for pair in self.pairs:
             nll = base[f"{pair.student}_nll"]
-            # the losses choose their own precision
-            with torch.autocast(device.type, enabled=False):
-                found = self._compared(pair, nll.values, encoded, outputs)
+            found = self._compared(pair, nll.values, encoded, outputs)
             terms += [
                 Term(f"{pair.student}_{name}", nll.scale * scales[name], found[name])
                 for name in pair.terms
@@ -242,23 +240,13 @@ class Distiller:
         outputs: BatchOutputs,
     ) -> dict[str, Tensor]:
         """The values of a pair's terms."""
-        assert self.teacher is not None
-        encoder_out, frames = encoded
-        labels = Labels(outputs.targets, outputs.lengths, outputs.target_lengths)
         # CTC has neither a penalty nor FastEmit
         known = nll if self._plain_nll or pair.student == "ctc" else None
+        labels = Labels(outputs.targets, outputs.lengths, outputs.target_lengths)
         if not pair.same_lattice:
-            teacher_nll = self.teacher.nll(
-                pair.teacher,
-                *(encoder_out, frames, labels.targets, labels.lengths, self._rnnt_type),
-            )
-            if known is None:
-                scores = outputs.arc_scores
-                assert scores is not None  # only a transducer's NLL is not known
-                known = rnnt_grid_alignment(
-                    *scores, *labels.lattice[1:], rnnt_type=self._rnnt_type
-                ).nll
-            return {"fullsum": fullsum(known, teacher_nll.to(known))}
+            return {"fullsum": self._fullsum(pair, known, encoded, labels, outputs)}
+        assert self.teacher is not None
+        encoder_out, frames = encoded
         self._require_same_frames(frames, outputs)
         size = outputs.encoder_out.shape[1]
         encoder_out = torch.nn.functional.pad(encoder_out, (0, 0, 0, size - encoder_out.shape[1]))
@@ -266,7 +254,8 @@ class Distiller:
             log_probs = outputs.ctc_log_probs
             assert log_probs is not None  # the student has the head
             teacher = self.teacher.ctc_log_probs(encoder_out)
-            return ctc_distill_terms(log_probs, teacher, labels, self.options, known)
+            with torch.autocast(encoder_out.device.type, enabled=False):
+                return ctc_distill_terms(log_probs, teacher, labels, self.options, known)
         assert outputs.logits is not None
         lattices = Lattices(
             outputs.logits,
@@ -275,7 +264,29 @@ class Distiller:
             outputs.arc_scores,
             self._rnnt_type,
         )
-        return transducer_distill_terms(lattices, labels, self.options, known)
+        with torch.autocast(encoder_out.device.type, enabled=False):
+            return transducer_distill_terms(lattices, labels, self.options, known)
+
+    def _fullsum(
+        self,
+        pair: HeadPair,
+        student_nll: Tensor | None,
+        encoded: tuple[Tensor, Tensor],
+        labels: Labels,
+        outputs: BatchOutputs,
+    ) -> Tensor:
+        """The squared difference of likelihoods over two lattices."""
+        assert self.teacher is not None
+        lengths = (labels.frames, labels.lengths)
+        teacher_nll = self.teacher.nll(
+            pair.teacher, *encoded, labels.targets, labels.lengths, self._rnnt_type
+        )
+        with torch.autocast(labels.targets.device.type, enabled=False):
+            if student_nll is None:
+                scores = outputs.arc_scores
+                assert scores is not None  # only a transducer's NLL is not known
+                student_nll = rnnt_grid_alignment(*scores, *lengths, rnnt_type=self._rnnt_type).nll
+            return fullsum(student_nll, teacher_nll.to(student_nll))
 
     def _require_same_frames(self, frames: Tensor, outputs: BatchOutputs) -> None:
         for row in (frames != outputs.lengths).nonzero().flatten().tolist()[:1]:

@@ -106,14 +106,15 @@ class Teacher:
         """
         if head == "ctc":
             log_probs = self.ctc_log_probs(encoder_out)
-            return ctc_loss(log_probs, targets, lengths, target_lengths, reduction="none")
+            with torch.autocast(log_probs.device.type, enabled=False):
+                return ctc_loss(log_probs, targets, lengths, target_lengths, reduction="none")
         each = []
         for n, (frames, labels) in enumerate(zip(lengths.tolist(), target_lengths.tolist())):
             row = targets[n : n + 1, :labels]
             logits = self.logits(encoder_out[n : n + 1, :frames], row, None)
-            each.append(
-                rnnt_loss(logits, row, [frames], [labels], reduction="sum", rnnt_type=rnnt_type)
-            )
+            with torch.autocast(logits.device.type, enabled=False):
+                lattice = (logits, row, [frames], [labels])
+                each.append(rnnt_loss(*lattice, reduction="sum", rnnt_type=rnnt_type))
         return torch.stack(each)
 
 

@@ -239,21 +239,21 @@ def write_report(path: Path, found: dict[str, list[Parity]], about: dict[str, An
 def parity_table(name: str, found: Sequence[Parity]) -> Table:
     """What the check found on one test set, to be printed."""
     table = Table(title=f"PyTorch and exported models on {name}")
-    for column in ("export", "head", "search", "MB", "largest difference", "other texts", "first"):
+    for column in ("export", "MB", "largest difference", "other texts"):
         table.add_column(column)
     for parity in found:
         differences = parity.max_abs_difference.items()
         first = parity.first_difference
+        texts = f"{parity.different_texts} of {parity.num_utterances}"
+        if first is not None:
+            texts += (
+                f"\nfirst {first['cut']}:\ntoken {first['token']} is {first['found']!r}, not "
+                f"{first['expected']!r}"
+            )
         table.add_row(
-            parity.name,
-            parity.head,
-            parity.method,
+            f"{parity.name}\n{parity.head}, {parity.method}",
             f"{sum(parity.files.values()) / 1e6:.1f}",
             "\n".join(f"{output} {value:.1e}" for output, value in differences),
-            f"{parity.different_texts} of {parity.num_utterances}",
-            ""
-            if first is None
-            else f"{first['cut']}: token {first['token']}, {first['found']!r} for "
-            f"{first['expected']!r}",
+            texts,
         )
     return table

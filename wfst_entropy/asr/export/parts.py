@@ -110,7 +110,8 @@ class PredictorContexts(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """Map ``(m, context_size)`` to ``(m, J)``."""
         predictor = cast(StatelessPredictor, self.predictor)
-        return self.projection(predictor.contexts(tokens).squeeze(1))
+        # sherpa-onnx writes -1 where no label is yet, and means the blank
+        return self.projection(predictor.contexts(tokens.clamp(min=0)).squeeze(1))
 
 
 class PredictorStep(nn.Module):

@@ -237,6 +237,11 @@ def load_model(
     before, used = _files_to_average(Path(exp_dir), kind, last, avg, use_averaged_model)
     if use_averaged_model:
         end = load_checkpoint(used[-1])
+        if "model_avg" not in end:
+            raise CheckpointError(
+                f"{used[-1]}: has parameters but no running average, as an exported pretrained.pt; "
+                "use it with --use-averaged-model false --avg 1"
+            )
         average = end["model_avg"]
         if before is not None:
             start = load_checkpoint(before)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -99,8 +100,9 @@ class Parity:
     def add_difference(self, output: str, difference: float) -> None:
         """Take a difference of an output into account."""
         before = self.max_abs_difference.get(output, 0.0)
-        # max(0, NaN) would be 0
-        self.max_abs_difference[output] = before if difference <= before else difference
+        # once NaN, always NaN, which no comparison tells
+        keep = math.isnan(before) or difference <= before
+        self.max_abs_difference[output] = before if keep else difference
 
 
 @torch.inference_mode()

@@ -136,7 +136,8 @@ def export_torchscript(model: AsrModel, path: Path) -> None:
     The file has the model's methods, on the CPU: ``forward_encoder``, ``ctc_log_probs``,
     ``initial_states(batch_size)``, ``forward_chunk``, and ``transducer.project_encoder``,
     ``start``, ``step``, ``contexts`` and ``join``, with numbers of streams and frames left open
-    (frames of an attending encoder's chunk are fixed). What a model lacks raises ``torch.jit.Error``.
+    (frames of an attending encoder's chunk are fixed). What a model lacks raises
+    ``torch.jit.Error``.
 
     Args:
       model: The model, on the CPU, in evaluation mode; streaming has the chunk that it has.

@@ -26,7 +26,7 @@ from wfst_entropy.asr.data.tokenizer import load_tokenizer
 from wfst_entropy.asr.decode_options import DecodeOptions
 from wfst_entropy.asr.decode_run import Decoder
 from wfst_entropy.asr.method_table import method_tables, methods_decoded
-from wfst_entropy.asr.options import from_args, make_parser
+from wfst_entropy.asr.options import OptionError, from_args, make_parser
 from wfst_entropy.asr.plots import plot_training_curves
 from wfst_entropy.asr.report import (
     Table,
@@ -41,7 +41,7 @@ from wfst_entropy.asr.report import (
     wer_table,
     word_time_table,
 )
-from wfst_entropy.asr.search.methods import METHODS
+from wfst_entropy.asr.search.methods import METHODS, method_name
 from wfst_entropy.asr.stream_table import stream_tables
 from wfst_entropy.asr.training.checkpoint import load_model
 from wfst_entropy.asr.training.run_config import RunConfig
@@ -61,10 +61,30 @@ def get_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--max-wer",
-        type=float,
-        help="Fail when a test set's WER by any method is above this, per cent.",
+        nargs="+",
+        default=[],
+        metavar="[METHOD=]WER",
+        help="Fail when a test set's WER by any method is above this, per cent; METHOD=WER is for "
+        "one method.",
     )
     return parser
+
+
+def wer_bounds(texts: list[str]) -> dict[str, float]:
+    """The highest WER of each method; that of all others by the name "".
+
+    Raises:
+      OptionError: a bound is no number, or a method is unknown.
+    """
+    bounds = {}
+    for text in texts:
+        method, _, number = text.rpartition("=")
+        name = method_name(method) if method else ""
+        try:
+            bounds[name] = float(number)
+        except ValueError as error:
+            raise OptionError(f"max_wer: needs numbers or METHOD=number, got {text!r}") from error
+    return bounds
 
 
 def show(table: Table) -> None:
@@ -124,6 +144,7 @@ def main() -> None:
     """Read the command line, report, and say where each file lies."""
     args = get_parser().parse_args()
     try:
+        bounds = wer_bounds(args.max_wer)
         options = from_args(args, DecodeOptions)
         options = options.for_model(RunConfig.load(options.exp_dir).model)
         summaries = read_summaries(options)
@@ -134,10 +155,11 @@ def main() -> None:
     for file in files:
         console.print(f"wrote {file}", highlight=False, soft_wrap=True)
     for method, summary in ((m, s) for m, found in decoded.items() for s in found):
-        if args.max_wer is not None and not summary["wer"] <= args.max_wer:
+        bound = bounds.get(method, bounds.get(""))
+        if bound is not None and not summary["wer"] <= bound:
             sys.exit(
                 f"report.py: error: {method}: the WER of {summary['test_set']} is "
-                f"{summary['wer']:.2f} %, above the bound of {args.max_wer:g} %"
+                f"{summary['wer']:.2f} %, above the bound of {bound:g} %"
             )
 
 

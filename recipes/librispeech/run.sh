@@ -60,7 +60,7 @@ lexicon=               # with --lm-arpa: a file with a word at the beginning of 
 decoding_method=       # how to decode, one or several (README.md)
 stream_chunk_size=     # frames of a chunk when a causal model decodes (default: first of chunk_size)
 stream_left_context_frames= # the same for the frames before it
-max_wer=               # fail when a method's WER of a test set is higher, in per cent
+max_wer=               # fail when a WER is higher, in per cent: one bound, or 50,METHOD=60 with others
 num_jobs=2             # processes at a time in the preparation
 seed=42                # of the corpus, the order of the data and the training
 python=python3         # the interpreter that has wfst_entropy installed
@@ -104,7 +104,7 @@ if [ "$corpus" = mini ]; then
   set_default avg 1
   set_default lm_text "$RECIPE/mini_corpus/clauses.txt"
   size=(--model-size mini --warm-up 100 --average-period 10 --spec-aug-time-warp-factor 0
-    --spec-aug-num-frame-masks 2 --spec-aug-frames-mask-size 25)
+    --spec-aug-num-frame-masks 2 --spec-aug-frames-mask-size 25 --rnnt-warm-step 150)
 else
   set_default encoder conformer
   set_default num_epochs 30
@@ -270,7 +270,7 @@ report_stage() {
   need "$exp_dir/$method/summary-*.json" \
     "make it with: $AGAIN --stage 11 --stop-stage 11" || return 1
   "$python" "$RECIPE/report.py" --exp-dir "$exp_dir" --epoch "$num_epochs" --avg "$avg" \
-    --decoding-method "$method" "${chunk[@]}" ${max_wer:+--max-wer "$max_wer"}
+    --decoding-method "$method" "${chunk[@]}" ${max_wer:+--max-wer ${max_wer//,/ }}
 }
 
 need_package "$python"

@@ -42,23 +42,28 @@ class FastBeam(TransducerMethod):
     def __init__(self, setup: SearchSetup) -> None:
         super().__init__(setup)
         self.graph = self.load(setup)
+        self._made: tuple[tuple[float, float], FastBeamSearch] | None = None
 
     def load(self, setup: SearchSetup) -> Fsa | None:
         """The graph to search, None for any labels."""
         return None
 
     def stream_search(self, scales: Scales) -> FastBeamSearch:
-        """See `TransducerMethod.stream_search`."""
-        return FastBeamSearch(
-            self.transducer,
-            self.graph,
-            beam=self.options.beam,
-            max_contexts=self.options.max_contexts,
-            max_states=self.options.max_states,
-            ngram_lm_scale=scales.get("ngram_lm_scale", 1.0),
-            ilme_scale=scales.get("ilme_scale", 0.0),
-            blank_penalty=self.options.blank_penalty,
-        )
+        """See `TransducerMethod.stream_search`; kept, since large graphs take time to prepare."""
+        key = (scales.get("ngram_lm_scale", 1.0), scales.get("ilme_scale", 0.0))
+        if self._made is None or self._made[0] != key:
+            search = FastBeamSearch(
+                self.transducer,
+                self.graph,
+                beam=self.options.beam,
+                max_contexts=self.options.max_contexts,
+                max_states=self.options.max_states,
+                ngram_lm_scale=key[0],
+                ilme_scale=key[1],
+                blank_penalty=self.options.blank_penalty,
+            )
+            self._made = (key, search)
+        return self._made[1]
 
     def streams(
         self, encoder_out: Tensor, lengths: Tensor, scales: Scales

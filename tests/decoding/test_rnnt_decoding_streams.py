@@ -304,6 +304,7 @@ def test_graphs_are_checked():
         (Fsa.from_str("0 1 0 0\n1 0 0 0\n1 2 -1 0\n2", acceptor=True), "cycle of states 0 -> 1"),
         (trivial_graph(1).with_scores(torch.full((2,), math.nan)), "has score nan"),
         ("graph.fst", "needs an Fsa, got str"),
+        (trivial_graph(1).set_attribute_("partial", torch.zeros(2)), "attribute 'partial', which"),
     ):
         with pytest.raises(FsaError, match=message):
             RnntDecodingStream(graph)

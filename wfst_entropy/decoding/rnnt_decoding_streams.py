@@ -13,7 +13,7 @@ from torch import Tensor
 from wfst_entropy._native import transducer_search as native
 from wfst_entropy.algorithms._surgery import MAX_ARCS, MAX_STATES, errors_of_the_extension
 from wfst_entropy.decoding.decoding_graph import DecodingGraph
-from wfst_entropy.decoding.intersect_dense_pruned import check_search_names
+from wfst_entropy.decoding.intersect_dense_pruned import PARTIAL
 from wfst_entropy.decoding.transducer_lattice import LogProbRows, build_lattices
 from wfst_entropy.fsa import Fsa, RaggedShape
 from wfst_entropy.fsa.errors import FsaRuntimeError, FsaTypeError, FsaValueError
@@ -348,7 +348,9 @@ def transducer_graph(fsa: Fsa | DecodingGraph) -> DecodingGraph:
         )
     if graph.num_search_states == 0:
         raise FsaValueError("fsa: has no states, so nothing can be found with it")
-    check_search_names(graph.fsa, "frame_idx")
+    for name in ("frame_idx", PARTIAL):
+        if name in graph.fsa.attributes:
+            raise FsaValueError(f"fsa: has an attribute {name!r}, which lattices get; rename it")
     return graph
 
 

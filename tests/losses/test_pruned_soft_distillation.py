@@ -6,7 +6,6 @@ import math
 
 import pytest
 import torch
-from torch.autograd import gradcheck
 
 from wfst_entropy.fsa.errors import FsaValueError
 from wfst_entropy.losses import rnnt_pruned_soft_distillation, rnnt_soft_distillation
@@ -53,10 +52,6 @@ def test_each_node_of_a_window_that_is_in_the_lattice_counts_once():
                     p, q = (x[n, t, s].softmax(0).tolist() for x in (teacher, student))
                     wanted[n] += sum(a * math.log(a / b) for a, b in zip(p, q, strict=True))
     assert got.tolist() == pytest.approx(wanted, abs=1e-12)
-    assert gradcheck(
-        lambda s, t: rnnt_pruned_soft_distillation(s, t, ranges, *LABELS, teacher_grad=True),
-        (student, teacher),
-    )
 
 
 def test_a_node_without_softmax_is_named_by_its_label_position():

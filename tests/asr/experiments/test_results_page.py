@@ -15,6 +15,7 @@ from wfst_entropy.asr.experiments.results_page import (
     render_section,
     replace_section,
     run_table,
+    streaming_table,
 )
 from wfst_entropy.asr.experiments.results_plots import plot_entropy_curves, plot_reliability
 from wfst_entropy.asr.experiments.run_record import write_record
@@ -99,6 +100,17 @@ def test_alignments_and_latency(rows):
     assert base[4:7] == ["+100 ± 0", "-50 ± 0", ""]
     assert entropy[6] == "-100.0 (-100.0 to -100.0)"
     assert entropy[7:] == ["0.100 ± 0.000", "-"]
+
+
+def test_streams(rows):
+    assert streaming_table(rows, "test").rows == []
+    for each in rows[0].records:
+        latencies = {"p50": 0.25, "p90": 0.5}
+        streaming = {"partial_latency": latencies, "final_latency": latencies}
+        streaming |= {"word_latency": None, "real_time_factor": 0.02}
+        each["decodings"][0]["streaming"] = streaming
+    (row,) = streaming_table(rows, "test").rows
+    assert row[2:] == [*["+250 ± 0", "+500 ± 0"] * 2, "-", "-", "0.020 ± 0.000"]
 
 
 def test_runs(rows):

@@ -13,6 +13,8 @@ from wfst_entropy.asr.report import Table
 from wfst_entropy.metrics.bootstrap import ratio_interval, wer_difference_of_counts
 
 _NOT_KNOWN = "-"
+_STREAMS = "Streams: from the end of speech, or of a word, until it was shown"
+_POINTS = ("50 %", "90 %")
 Record = dict[str, Any]
 
 
@@ -230,6 +232,30 @@ def latency_table(rows: Sequence[RowRecords], test_set: str) -> Table:
     return Table("Latency and calibration", columns, cells)
 
 
+def streaming_table(rows: Sequence[RowRecords], test_set: str) -> Table:
+    """When words were shown while audio came in, chunk by chunk."""
+    cells = []
+    for row in rows:
+        for stage in dict.fromkeys(d["stage"] for r in row.records for d in r["decodings"]):
+            known = [d for d in row.decodings(stage, test_set) if d.get("streaming")]
+            if not known:
+                continue
+            streams = [d["streaming"] for d in known]
+            figures = [
+                mean_and_deviation(
+                    [s[what][point] for s in streams if s[what]], 0, 1000.0, sign=True
+                )
+                for what in ("partial_latency", "final_latency", "word_latency")
+                for point in ("p50", "p90")
+            ]
+            factors = [s["real_time_factor"] for s in streams]
+            name = f"`{known[0]['method']}`" + _chunk(known[0])
+            cells.append([*_labels(row, rows), name, *figures, mean_and_deviation(factors, 3)])
+    columns = [f"{what} {point}, ms" for what in ("partial", "final", "words") for point in _POINTS]
+    names = [*_label_names(rows), "search", *columns, "real-time factor"]
+    return Table(_STREAMS, names, cells)
+
+
 def _relative_latency(found: Sequence[dict[str, Any]], baseline: str | None) -> str:
     known = [d["relative_latency"] for d in found if d.get("relative_latency")]
     if baseline is None or not known:
@@ -332,7 +358,7 @@ def render_section(rows: Sequence[RowRecords], pictures: Sequence[str]) -> str:
     many = "one seed" if len(seeds) == 1 else f"{len(seeds)} seeds, mean ± standard deviation"
     parts = [f"{len(rows)} rows, {many} ({', '.join(map(str, seeds))}). {machine_line(rows)}"]
     for test_set in test_sets(rows):
-        for table in (accuracy_table, alignment_table, latency_table):
+        for table in (accuracy_table, alignment_table, latency_table, streaming_table):
             found = table(rows, test_set)
             if found.rows:
                 parts += [f"{found.title}, `{test_set}`:", found.markdown()]

@@ -85,7 +85,7 @@ def test_the_best_path_and_its_posterior_are_those_of_all_paths():
 
 def test_without_a_graph_sums_are_those_of_modified_beam_search():
     for context_size in (1, 2):
-        model, frames = TableTransducer(C, context_size, seed=3), frames_of(3, 5, C)
+        model, frames = TableTransducer(3, context_size, seed=3), frames_of(3, 5, 3)
         lengths = [5, 3, 4]
         other = ModifiedBeamSearch(model, 10**4, search_beam=math.inf)
         begun = [other.start()] * 3
@@ -96,7 +96,7 @@ def test_without_a_graph_sums_are_those_of_modified_beam_search():
             assert result.posterior == pytest.approx(posterior[tuple(result.tokens)], abs=1e-6)
         # a path with each of so many labels is drawn, or the best could be missed
         summed = fast_beam_search_nbest_LG(
-            model, None, frames, torch.tensor(lengths), 2000, 0.3, **WIDE
+            model, None, frames, torch.tensor(lengths), 800, 0.3, **WIDE
         )
         assert summed == [beam.hypotheses[0].tokens for beam in beams]
 
@@ -181,23 +181,23 @@ def test_scores_are_scaled_tempered_and_freed_of_the_internal_model():
 
 
 def test_words_by_all_methods():
-    model, frames = TableTransducer(C, 2, seed=7), frames_of(2, 6, C, seed=8)
-    graph, lengths = Fsa.from_str(WORDS), torch.tensor([6, 5])
+    model, frames = TableTransducer(C, 2, seed=7), frames_of(2, 5, C, seed=8)
+    graph, lengths = Fsa.from_str(WORDS), torch.tensor([5, 4])
     search = FastBeamSearch(model, graph, **WIDE)
-    states = found_by(search, frames, [6, 5])
+    states = found_by(search, frames, [5, 4])
     spelling = {7: [1, 2], 8: [1, 3], 9: [2]}
     best = fast_beam_search_one_best(model, graph, frames, lengths, **WIDE)
     assert best == get_aux_labels(search.best_path(states))
     for words, result in zip(best, search.results(states)):
         assert [token for word in words for token in spelling[word]] == result.tokens
-    assert fast_beam_search_nbest(model, graph, frames, lengths, 200, **WIDE) == best
-    summed = fast_beam_search_nbest_LG(model, graph, frames, lengths, 200, **WIDE)
+    assert fast_beam_search_nbest(model, graph, frames, lengths, 100, **WIDE) == best
+    summed = fast_beam_search_nbest_LG(model, graph, frames, lengths, 100, **WIDE)
     for i, words in enumerate(summed):
         sums, _ = expected_paths(graph, model, frames[i, : lengths[i]])
         likeliest = max(sums, key=lambda tokens: sums[tokens])
         assert tuple(token for word in words for token in spelling[word]) == likeliest
     refs = [[9, 7], [8]]
-    assert fast_beam_search_nbest_oracle(model, graph, frames, lengths, 500, refs, **WIDE) == refs
+    assert fast_beam_search_nbest_oracle(model, graph, frames, lengths, 300, refs, **WIDE) == refs
 
 
 def test_a_predictor_that_knows_all_labels_is_refused():

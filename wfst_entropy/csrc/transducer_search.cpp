@@ -205,7 +205,7 @@ std::vector<Link> TransducerStream::pass(const SearchGraph& graph, TransducerScr
   if (graph.num_levels == 0) return links;
   const PlainGraph view(graph);
   auto& pending = scratch.pending;
-  pending.assign(graph.num_levels, {});
+  pending.resize(graph.num_levels);
   const auto num_beam = static_cast<int32_t>(tokens_.size());
   for (int32_t i = 0; i < num_beam; ++i) pending[graph.level[tokens_[i].state]].push_back(i);
   // Tokens that were passed are numbered from num_beam on as they are found, and get their places when they are opened.
@@ -233,6 +233,7 @@ std::vector<Link> TransducerStream::pass(const SearchGraph& graph, TransducerScr
         links.push_back({src, found, move, score});
       });
     }
+    pending[level].clear();
   }
   for (Link& link : links) {
     link.slack = passed[link.dst].score - link.slack;

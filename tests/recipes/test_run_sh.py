@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from wfst_entropy.metrics.wer import read_recogs
+
 RUN_SH = Path(__file__).parents[2] / "recipes" / "librispeech" / "run.sh"
 _RATE = 16000
 _TONES = {"A": 300.0, "BE": 600.0, "SEA": 1200.0, "DO": 2400.0}
@@ -49,76 +51,87 @@ def _run(tmp_path, *options):
     return subprocess.run(command, capture_output=True, text=True, timeout=400)
 
 
-@pytest.mark.slow
-def test_from_a_foreign_folder_to_a_report_and_again(tmp_path):
+@pytest.fixture(scope="module")
+def foreign(tmp_path_factory):
+    """A foreign folder, and what the recipe makes of it: `corpus`, `data`, `exp`, what it says."""
+    root = tmp_path_factory.mktemp("foreign")
     rng = np.random.default_rng(0)
     for part, speaker, count in (("train-clean-100", 19, 90), ("dev-clean", 84, 15)):
-        _write_part(tmp_path / "corpus", part, speaker, count, rng)
-    _write_part(tmp_path / "corpus", "test-clean", 61, 25, rng)
+        _write_part(root / "corpus", part, speaker, count, rng)
+    _write_part(root / "corpus", "test-clean", 61, 25, rng)
     # one recording that cannot be read stops nothing, and is named
-    broken = tmp_path / "corpus/LibriSpeech/train-clean-100/19/17/19-17-0003.flac"
+    broken = root / "corpus/LibriSpeech/train-clean-100/19/17/19-17-0003.flac"
     broken.write_bytes(broken.read_bytes()[:500])
+    return root, _run(root, "--max-wer", "30")
 
-    first = _run(tmp_path, "--max-wer", "30")
+
+@pytest.mark.slow
+def test_from_a_foreign_folder_to_a_report_and_again(foreign):
+    root, first = foreign
     assert first.returncode == 0, first.stdout + first.stderr
     methods = ("ctc-greedy-search", "1best", "whole-lattice-rescoring")
     for method in methods:
         for kind in ("recogs", "errs", "wer-summary"):
-            found = (tmp_path / "exp" / method).glob(f"{kind}-test-clean-epoch-12-avg-2*.txt")
+            found = (root / "exp" / method).glob(f"{kind}-test-clean-epoch-12-avg-2*.txt")
             assert len(list(found)) == 1
     for method in methods[1:]:
-        (scales,) = (tmp_path / "exp" / method).glob("scales-epoch-12-avg-2*.json")
+        (scales,) = (root / "exp" / method).glob("scales-epoch-12-avg-2*.json")
         assert json.loads(scales.read_text())["tuned_on"] == ["dev-clean"]
-    report = tmp_path / "exp" / "report"
+    report = root / "exp" / "report"
     text = (report / "report.md").read_text()
     assert "test-clean" in text and all(f"| {method} |" in text for method in methods)
     assert (report / "training_curves.png").stat().st_size > 5000
     assert len(list(report.glob("alignment_61-17-*.png"))) == 3
-    excluded = (tmp_path / "data/manifests/excluded_train-clean-100.tsv").read_text()
+    excluded = (root / "data/manifests/excluded_train-clean-100.tsv").read_text()
     assert "19-17-0003" in excluded and excluded.count("\n") == 2
 
-    again = _run(tmp_path, "--stage", "8")
+    again = _run(root, "--stage", "8")
     assert again.returncode == 0, again.stdout + again.stderr
     assert "all 12 epochs are trained already" in again.stdout + again.stderr
     assert again.stdout.count("decoded already, skipping") == 3
     assert "gram.arpa is newer than what it is made from, skipping" in again.stdout
     # a sentence of the test set in the language model's text is found, whoever put it there
-    held_out = (tmp_path / "corpus/LibriSpeech/test-clean/61/17/61-17.trans.txt").read_text()
-    with (tmp_path / "data" / "lm" / "lm_text.txt").open("a") as file:
+    held_out = (root / "corpus/LibriSpeech/test-clean/61/17/61-17.trans.txt").read_text()
+    with (root / "data" / "lm" / "lm_text.txt").open("a") as file:
         file.write(held_out.splitlines()[0].split(maxsplit=1)[1] + "\n")
     for name in ("lm_words.txt", "lm_sources.txt"):
-        (tmp_path / "data" / "lm" / name).touch()
-    leak = _run(tmp_path, "--stage", "8", "--stop-stage", "8")
+        (root / "data" / "lm" / name).touch()
+    leak = _run(root, "--stage", "8", "--stop-stage", "8")
     assert leak.returncode != 0 and "is or has a sentence of development or test" in leak.stderr
 
-    too_good = _run(tmp_path, "--stage", "12", "--max-wer", "-1")
-    assert too_good.returncode != 0
+    too_good = _run(root, "--stage", "12", "--max-wer", "30,1best=-1")
+    assert too_good.returncode != 0 and "1best: the WER of test-clean" in too_good.stderr
 
 
 @pytest.mark.slow
-def test_a_transducer_from_a_foreign_folder_to_a_report(tmp_path):
-    rng = np.random.default_rng(0)
-    for part, speaker, count in (("train-clean-100", 19, 90), ("dev-clean", 84, 8)):
-        _write_part(tmp_path / "corpus", part, speaker, count, rng)
-    _write_part(tmp_path / "corpus", "test-clean", 61, 20, rng)
-    methods = ["greedy_search", "modified_beam_search", "fast_beam_search_nbest_LG"]
+def test_a_transducer_of_the_same_folder_whole_and_as_streams(foreign):
+    root, _ = foreign
+    exp = root / "transducer"
+    methods = ["greedy_search", "fast_beam_search_LG"]
     options = [
-        *("--use-transducer", "1", "--prune-range", "3", "--max-wer", "30", "--num-epochs", "10"),
-        *("--decoding-method", "greedy-search,modified-beam-search,fast-beam-search-nbest-LG"),
+        *("--use-transducer", "1", "--prune-range", "3", "--stage", "10", "--exp-dir", str(exp)),
+        *("--decoding-method", "greedy-search,fast-beam-search-LG", "--max-wer", "30"),
     ]
-    done = _run(tmp_path, *options)
+    done = _run(root, *options)
     assert done.returncode == 0, done.stdout + done.stderr
-    name = "test-clean-epoch-10-avg-2-use-averaged-model"
+    name = "test-clean-epoch-12-avg-2-use-averaged-model"
+    report = (exp / "report/report.md").read_text()
+    assert "tdnn, causal, CTC and transducer" in report and "| simple nll per frame |" in report
     for method in methods:
-        whole = (tmp_path / "exp" / method / f"recogs-{name}.txt").read_text()
-        assert whole.count("ref=") == 20
-    summary = json.loads((tmp_path / "exp/greedy_search" / f"summary-{name}.json").read_text())
+        whole = read_recogs(exp / method / f"recogs-{name}.txt")
+        chunks = name.replace("-use", "-chunk-16-use")
+        streamed = read_recogs(exp / "streaming" / method / f"recogs-{chunks}.txt")
+        assert len(whole) == 25 and whole == streamed
+        assert f"| {method} | 16 |" in report
+    summary = json.loads((exp / "greedy_search" / f"summary-{name}.json").read_text())
     assert summary["alignment"]["entropy"] > 0 and not summary["not_aligned"]
-    (scales,) = (tmp_path / "exp" / methods[-1]).glob("scales-*.json")
+    (scales,) = (exp / methods[1]).glob("scales-*.json")
     assert json.loads(scales.read_text())["tuned_on"] == ["dev-clean"]
-    report = (tmp_path / "exp/report/report.md").read_text()
-    assert "CTC and transducer" in report and "| simple nll per frame |" in report
-    assert all(f"| {method} |" in report for method in methods)
+
+    again = _run(root, *options)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert again.stdout.count("decoded already, skipping") == 2
+    assert again.stdout.count("streamed already, skipping") == 2
 
 
 @pytest.mark.parametrize(

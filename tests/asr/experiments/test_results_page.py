@@ -125,6 +125,7 @@ def test_the_section_has_every_command_and_is_a_function_of_the_records(rows):
     assert section.count("./train.py --seed 1") == 2
     assert "2 rows, 2 seeds, mean ± standard deviation (1, 2)" in section
     assert "![a](experiments/plots/a.svg)" in section
+    assert "Together 6.0 minutes of wall time and 4.0 of CPU time." in section
 
 
 def test_other_utterances_cannot_be_compared(rows):

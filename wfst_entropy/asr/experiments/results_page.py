@@ -293,6 +293,14 @@ def run_table(rows: Sequence[RowRecords]) -> Table:
     return Table("Runs", [*columns, "interruptions", "commit"], cells)
 
 
+def total_line(rows: Sequence[RowRecords]) -> str:
+    """What all runs of a table took together."""
+    records = [record for row in rows for record in row.records]
+    attempts = [a for r in records for stage in r["stages"] for a in stage["attempts"]]
+    wall, cpu = (sum(a.get(k, 0.0) for a in attempts) for k in ("wall_seconds", "cpu_seconds"))
+    return f"Together {_minutes(wall)} minutes of wall time and {_minutes(cpu)} of CPU time."
+
+
 def _minutes(seconds: float | None) -> str:
     return _NOT_KNOWN if seconds is None else f"{seconds / 60:.1f}"
 
@@ -364,7 +372,7 @@ def render_section(rows: Sequence[RowRecords], pictures: Sequence[str]) -> str:
                 parts += [f"{found.title}, `{test_set}`:", found.markdown()]
     parts += [f"![{Path(p).stem}]({p})" for p in pictures]
     runs = run_table(rows)
-    parts += [f"{runs.title}:", runs.markdown(), commands_block(rows)]
+    parts += [f"{runs.title}:", runs.markdown(), total_line(rows), commands_block(rows)]
     return "\n\n".join(parts)
 
 

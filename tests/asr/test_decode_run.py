@@ -53,7 +53,7 @@ def scores(path, sharpness=8.0):
 def cut(name, words=()):
     items = [SimpleNamespace(symbol=w, start=s, end=e) for w, s, e in words]
     alignment = {"word": items} if items else None
-    supervision = SimpleNamespace(alignment=alignment)
+    supervision = SimpleNamespace(alignment=alignment, custom=None)
     return SimpleNamespace(id=name, frame_shift=0.01, duration=0.2, supervisions=[supervision])
 
 

@@ -270,6 +270,25 @@ def test_nan_of_any_part_of_a_transducer_is_named():
         assert sums.not_finite == [0, 1, 2], name
 
 
+@pytest.mark.parametrize("prune_range", [0, 3])
+def test_delay_penalty_and_fastemit_reach_the_lattice(prune_range):
+    model = transducer(use_ctc=False)
+    common = {"prune_range": prune_range, "rnnt_warm_step": 1}
+    plain, _ = gradients(TrainingCriterion(model, TrainOptions(**common)), speech())
+    late = TrainOptions(delay_penalty=0.5, delay_penalty_warm_up=10, **common)
+    before, _ = gradients(TrainingCriterion(model, late), speech(), step=0)
+    assert before.terms == plain.terms  # the warm-up begins with no penalty
+    # a penalty that is the same for all alignments, had each label one place, is no constant here
+    after, _ = gradients(TrainingCriterion(model, late), speech(), step=10)
+    assert after.terms["transducer_nll"] != pytest.approx(plain.terms["transducer_nll"])
+    fast = TrainOptions(fastemit_lambda=0.5, **common)
+    sums, found = gradients(TrainingCriterion(model, fast), speech())
+    _, slow = gradients(TrainingCriterion(model, TrainOptions(**common)), speech())
+    assert sums.terms == pytest.approx(plain.terms, rel=1e-6)  # the gradient alone changes
+    name = "model.transducer.joiner.output.weight"
+    assert not torch.allclose(found[name], slow[name])
+
+
 class Extra:
     """Further terms, as distillation has them."""
 

@@ -90,6 +90,25 @@ def gradients(process, encoder, utterances, prune_range=None, max_rows=9):
     return result.loss, result.terms, {name: p.grad for name, p in model.named_parameters()}
 
 
+def not_finite(process, utterances):
+    """One process has nothing but NaN: what the other says, and whether it changed its model."""
+    torch.manual_seed(1)
+    model = build_model(ModelOptions(encoder="lstm", encoder_dim=16, num_layers=1, vocab_size=5))
+    before = model.ctc_output.bias.detach().clone()
+    if process.rank == 1:
+        model.forward_encoder = lambda features, lengths: (
+            features[:, ::4, :16] * torch.nan * model.ctc_output.bias[0], lengths // 4
+        )
+    options = TrainOptions()
+    state = TrainState(
+        model, build_optimizer(model, options), torch.amp.GradScaler("cpu", enabled=False)
+    )
+    data = read_batch(batch(utterances), Letters())
+    criterion = TrainingCriterion(model, options)
+    result = train_batch(criterion, data, state, options, process, BadBatches(1))
+    return result.problem, torch.equal(before, model.ctc_output.bias)
+
+
 def run(process, config):
     """What train.py's main() launches: first the gradients, then the training itself."""
     mine = [[0, 4], [1, 2, 3]][process.rank]
@@ -97,6 +116,7 @@ def run(process, config):
     for prune_range in (0, 3):
         found[prune_range] = gradients(process, "lstm", mine, prune_range)
     # the second process computes its three utterances one by one, the first its two at once
+    found["nan"] = not_finite(process, mine)
     found["memory"] = gradients(process, "lstm", mine, 3, max_rows=[2, 1][process.rank])
     if process.is_first:
         torch.save(found, config.train.exp_dir.parent / "gradients.pt")
@@ -164,6 +184,12 @@ def test_a_process_with_too_little_memory_does_not_keep_the_other_waiting(two_pr
     folder, _ = two_processes
     found = torch.load(folder / "gradients.pt")
     compare(found["memory"], found[3])
+
+
+@pytest.mark.slow
+def test_nan_in_one_process_changes_no_model(two_processes):
+    found = torch.load(two_processes[0] / "gradients.pt")
+    assert found["nan"] == ("no finite loss for utterances of another process", True)
 
 
 def compare(of_two, of_one):

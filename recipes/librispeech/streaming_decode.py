@@ -114,9 +114,8 @@ def set_up(args: argparse.Namespace) -> Streaming:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     run = load_streaming_run(options, search, lang_dir=data.lang_dir, device=device)
     start_log(run.options)
-    save_config(
-        run.options.res_dir / f"config-{run.options.suffix}.yaml", run.options, search, data
-    )
+    # features of the audio on both sides: those in the archives are rounded
+    data = dataclasses.replace(data, on_the_fly_feats=True, extractor=run.extractor)
     model = run.recognizer.model
     return Streaming(
         run.options,

@@ -11,7 +11,7 @@ from wfst_entropy.decoding import OnlineCtcGreedySearch, ctc_greedy_search
 from wfst_entropy.decoding.errors import DecodingError
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     symbols=st.lists(st.lists(st.integers(0, 2), max_size=12), min_size=1, max_size=3),
     chunk=st.integers(1, 5),

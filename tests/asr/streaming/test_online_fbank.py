@@ -22,7 +22,7 @@ def audio(num_samples, seed=0):
 
 
 @pytest.mark.parametrize("name", EXTRACTORS)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     num_samples=st.integers(400, 4000),
     cuts=st.lists(st.integers(0, 4000), max_size=6),

@@ -123,8 +123,20 @@ def streamed(recognizer, samples, piece):
             return [recognizer.result(stream) for stream in streams]
 
 
-@pytest.mark.parametrize("name", METHODS)
-@pytest.mark.parametrize("encoder", MODELS)
+# one search of a transducer and one of CTC for each encoder, all searches for one; all pairs: slow
+PAIRS = [
+    pytest.param(
+        *(encoder, name),
+        marks=()
+        if encoder == "lstm" or name in ("greedy_search", "ctc-greedy-search")
+        else pytest.mark.slow,
+    )
+    for encoder in MODELS
+    for name in METHODS
+]
+
+
+@pytest.mark.parametrize(("encoder", "name"), PAIRS)
 def test_text_of_a_stream_is_that_of_the_whole(encoder, name, lang):
     model = tiny_model(encoder)
     method = method_of(name, model, lang)
@@ -172,7 +184,7 @@ def test_words_come_while_the_stream_goes_on(lang):
     assert len(result.timestamps) == len(result.tokens)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", ["greedy_search", "1best"])
 def test_segments_end_by_rules_and_times_go_on(name, lang):
     model = tiny_model("lstm")
     recognizer = StreamingRecognizer(

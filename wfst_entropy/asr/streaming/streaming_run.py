@@ -71,11 +71,11 @@ def load_streaming_run(
         looks ahead, or the method does not fit it; or the lang directory has other tokens.
     """
     options = options.resolved()
-    options = options.for_model(RunConfig.load(options.exp_dir).model)
-    check_streamable(METHODS[options.decoding_method])
     model, config = load_model(
         options.exp_dir, options.epoch, options.avg, options.use_averaged_model, options.iter
     )
+    options = options.for_model(config.model)
+    check_streamable(METHODS[options.decoding_method])
     lang_dir = config.data.lang_dir if lang_dir is None else lang_dir
     options.choose_chunks(model)
     tokenizer = load_tokenizer(lang_dir)

@@ -127,7 +127,7 @@ def decode(args: argparse.Namespace) -> list[dict[str, Any]]:
     refuse_other_tokens(options.exp_dir, data.lang_dir)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     module = AsrDataModule(data, model.subsampling_factor)
-    decoder = Decoder(model, tokenizer, device)
+    decoder = Decoder(model, tokenizer, device, rnnt_type=config.train.rnnt_type)
     setup = SearchSetup(
         tokenizer, LangDir(data.lang_dir), search, search.scales(), decoder.transducer
     )

@@ -124,7 +124,8 @@ def report(
     pictures = [report_dir / "training_curves.png"]
     plot_training_curves(history, pictures[0], entropy_kind=config.train.entropy_kind)
     options.choose_chunks(model)
-    decoder = Decoder(model, load_tokenizer(data.lang_dir), "cpu")
+    tokenizer = load_tokenizer(data.lang_dir)
+    decoder = Decoder(model, tokenizer, "cpu", rnnt_type=config.train.rnnt_type)
     decoder.method = decoder.greedy_method(METHODS[options.decoding_method].reads)
     data = dataclasses.replace(data, test_parts=sets)
     test_sets = AsrDataModule(data, model.subsampling_factor).test_sets()

@@ -23,6 +23,7 @@ from wfst_entropy.asr.decode_setup import (
 from wfst_entropy.asr.models import ModelOptions
 from wfst_entropy.asr.options import OptionError
 from wfst_entropy.losses.ctc import ctc_alignment
+from wfst_entropy.losses.rnnt import rnnt_alignment
 
 TOKENIZER = CharTokenizer(["<blk>", "<unk>", "▁", "A", "B"])
 SICK = -77.0
@@ -33,7 +34,10 @@ class Echo(nn.Module):
     """Its features are its scores: what a test puts in comes out as log-probs, SICK as NaN."""
 
     subsampling_factor = 2
-    transducer = None
+
+    def __init__(self, transducer=None):
+        super().__init__()
+        self.transducer = transducer
 
     def forward_encoder(self, features, lengths):
         sick = (features == SICK).any(dim=(1, 2))
@@ -42,6 +46,24 @@ class Echo(nn.Module):
 
     def ctc_log_probs(self, encoder_out):
         return encoder_out
+
+
+class CopyingHead(nn.Module):
+    """A transducer whose frames are its log-probs, whatever the labels so far."""
+
+    context_size = 1
+
+    def project_encoder(self, encoder_out):
+        return encoder_out
+
+    def start(self, n):
+        return torch.zeros(n, 5), []
+
+    def step(self, tokens, state):
+        return torch.zeros(len(tokens), 5), state
+
+    def join(self, am, lm):
+        return am + lm
 
 
 def scores(path, sharpness=8.0):
@@ -108,6 +130,29 @@ def test_entropy_is_that_of_the_reference(decoder):
     assert wrong.stats is not None
     assert wrong.stats.entropy == pytest.approx(float(expected.entropy), rel=1e-5)
     assert (wrong.stats.num_frames, wrong.stats.num_labels) == (5, 4)
+
+
+def test_a_transducer_aligns_and_times_by_itself():
+    decoder = Decoder(Echo(CopyingHead()), TOKENIZER, "cpu", rnnt_type="modified")  # type: ignore[arg-type]
+    path = scores([0, 2, 3, 0, 4, 2, 0, 4, 0])
+    (good,) = decoder.decode(batch((cut("good", TIMES), "AB B", path)))
+    assert good.hyp == ["AB", "B"] and good.problem == ""
+    assert [w.word for w in good.aligned] == ["AB", "B"]
+    times = [t for w in good.aligned for t in (w.start, w.end)]
+    assert times == pytest.approx([2 * STEP, 5 * STEP, 7 * STEP, 8 * STEP])
+    emitted = [t for w in good.emitted for t in (w.start, w.end)]
+    assert emitted == pytest.approx([2 * STEP, 4 * STEP, 7 * STEP, 7 * STEP])
+    assert good.confidences == pytest.approx([0.9973, 0.9987], abs=2e-4)
+    assert good.stats is not None and good.stats.blank_fraction == pytest.approx(4 / 9)
+    # the joiner's scores of each frame and label, summed over paths
+    logits = path[None, ::2, None].log_softmax(-1).expand(1, 9, 6, 5)
+    targets = torch.tensor([TOKENIZER.encode("AB B")])
+    sizes = ([9], [targets.shape[1]])
+    whole = rnnt_alignment(logits, targets, *sizes, rnnt_type="modified")
+    assert good.stats.entropy == pytest.approx(float(whole.entropy), rel=1e-4)
+    found = {u.cut_id: u for u in decoder.decode(batch(BROKEN, SHORT, WRONG))}
+    assert found["broken"].failed and "NaN" in found["broken"].problem
+    assert found["short"].hyp == ["A"] and "too few for its 5 tokens" in found["short"].problem
 
 
 def test_one_bad_utterance_harms_no_other(decoder, caplog):

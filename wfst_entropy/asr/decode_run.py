@@ -126,6 +126,7 @@ class Decoder:
         run on the CPU.
       method: how to search, by default the greedy search of the transducer head, or else of the
         CTC head.
+      rnnt_type: of the lattice that the transducer head was trained with; its alignments are those.
 
     Attributes:
       spent: time spent since this was last set anew.
@@ -137,6 +138,7 @@ class Decoder:
         tokenizer: Tokenizer,
         device: torch.device | str,
         method: SearchMethod | None = None,
+        rnnt_type: str = "regular",
     ) -> None:
         self.model = model.to(device).eval()
         self.tokenizer = tokenizer
@@ -146,6 +148,7 @@ class Decoder:
             None if model.transducer is None else copy.deepcopy(model.transducer).cpu()
         )
         self.method = method or self.greedy_method()
+        self.rnnt_type = rnnt_type
         self.spent = TimeSpent()
 
     def greedy_method(self, reads: Reads | None = None) -> SearchMethod:
@@ -179,7 +182,7 @@ class Decoder:
         """
         if self.method.reads == "ctc_log_probs" or self.transducer is None:
             return ctc_head_alignments(scores, lengths, tokens)
-        return transducer_head_alignments(self.transducer, scores, lengths, tokens)
+        return transducer_head_alignments(self.transducer, scores, lengths, tokens, self.rnnt_type)
 
     def decode(self, batch: dict[str, Any]) -> list[DecodedUtterance]:
         """Decode a batch of lhotse's `K2SpeechRecognitionDataset`.

@@ -130,7 +130,9 @@ class Stream:
     @property
     def heard(self) -> float:
         """Seconds of audio that the results so far are of."""
-        return self.duration if self.is_decoded else window_end(self.num_frames)
+        # the windows of the last frames go beyond the end
+        end = min(self.duration, window_end(self.num_frames))
+        return self.duration if self.is_decoded else end
 
 
 def _checked_samples(samples: Tensor | np.ndarray) -> Tensor:

@@ -45,7 +45,11 @@ from wfst_entropy.asr.training.distill_options import DistillOptions
 from wfst_entropy.asr.training.distillation import make_distiller
 from wfst_entropy.asr.training.distributed import ProcessRank, launch
 from wfst_entropy.asr.training.optimizer import build_optimizer
-from wfst_entropy.asr.training.resume import changed_data_options, start_or_resume
+from wfst_entropy.asr.training.resume import (
+    changed_data_options,
+    changed_training_options,
+    start_or_resume,
+)
 from wfst_entropy.asr.training.run_config import RunConfig
 from wfst_entropy.asr.training.run_log import RunLog
 from wfst_entropy.asr.training.schedule import learning_rate
@@ -118,6 +122,7 @@ def prepare(process: ProcessRank, config: RunConfig, log: RunLog) -> Training:
     """Build model, optimiser and data, and go to where the run should go on."""
     options = config.train
     other_batches = changed_data_options(config)
+    other_training = changed_training_options(config)
     torch.manual_seed(options.seed)  # the same initial parameters in every process
     model = build_model(config.model).to(process.device)
     dtype = choose_dtype(options, process.device)
@@ -145,6 +150,8 @@ def prepare(process: ProcessRank, config: RunConfig, log: RunLog) -> Training:
             f"the rest of epoch {state.progress.epoch} has other batches than the interrupted run "
             f"would have had: {', '.join(other_batches)}"
         )
+    if other_training:
+        log.warning(f"other options than before: {', '.join(other_training)}")
     if process.is_first:
         config.save()
         with replacing(options.exp_dir / "env.json") as file:

@@ -10,6 +10,7 @@ from lhotse import MonoCut, SupervisionSegment
 
 from wfst_entropy.asr.data.errors import DataError
 from wfst_entropy.asr.data.pseudo_labels import PseudoLabels, labelled_cuts
+from wfst_entropy.fsa.errors import FsaValueError
 
 
 def cut(name, text=None, supervised=True):
@@ -23,11 +24,19 @@ def write(folder, *rows):
     return path
 
 
+def letters(text):
+    if "#" in text:
+        raise FsaValueError("the symbol '#' is not in tokens.txt")
+    return list(text)
+
+
 def label(folder, cuts, use_transcripts=True):
     rows = [("both", "HER"), ("none", "HIM"), ("silent", " "), ("both_sp0.9", "HERE")]
+    rows.append(("strange", "H#"))
     path = write(folder, *({"id": name, "text": text, "confidence": None} for name, text in rows))
     excluded = []
-    found = list(labelled_cuts(cuts, PseudoLabels(path), use_transcripts, excluded.append))
+    labels = PseudoLabels(path)
+    found = list(labelled_cuts(cuts, labels, use_transcripts, excluded.append, letters))
     return {each.id: (each.supervisions[0].text, each.supervisions[0].custom) for each in found}, {
         each.id: each.cause for each in excluded
     }
@@ -49,6 +58,15 @@ def test_transcripts_come_first_and_the_teachers_beside_them(tmp_path, caplog):
     assert "2 of 4 utterances have no pseudo-label" in caplog.messages[0]
     assert caplog.messages[0].endswith("alone: silent, new")
     assert "1 pseudo-labels in" in caplog.messages[1] and "are empty" in caplog.messages[1]
+
+
+def test_what_the_tokens_cannot_spell_is_named_and_not_learnt(tmp_path, caplog):
+    found, excluded = label(tmp_path, [cut("strange", "YES"), cut("both", "THEIR")])
+    assert not excluded
+    assert found["strange"][0] == "YES" and found["strange"][1]["pseudo_label"] is None
+    assert found["both"][1]["pseudo_label"] == "HER"
+    assert "pseudo-label of strange is not used: the symbol '#' is not in" in caplog.messages[0]
+    assert "1 of 2 utterances have no pseudo-label" in caplog.messages[1]
 
 
 def test_without_a_transcript_the_teachers_takes_its_place(tmp_path):

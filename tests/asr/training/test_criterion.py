@@ -330,6 +330,15 @@ def test_a_model_without_a_head_is_refused():
         TrainingCriterion(model, TrainOptions())
 
 
+@pytest.mark.parametrize(
+    "options", [{"delay_penalty": 0.1}, {"fastemit_lambda": 0.1}, {"rnnt_type": "modified"}]
+)
+def test_what_only_a_transducer_has_is_refused_without_one(options):
+    message = f"{next(iter(options))}: is for a transducer, .*add --use-transducer true"
+    with pytest.raises(OptionError, match=message):
+        TrainingCriterion(Given(), TrainOptions(**options))
+
+
 def test_infinities_and_nans_are_found_by_row():
     x = torch.zeros(4, 2, 3)
     x[1, 0, 0], x[2, 1, 2], x[3, 0, 1] = torch.nan, torch.inf, -torch.inf
@@ -344,6 +353,10 @@ def test_infinities_and_nans_are_found_by_row():
         ({"prune_range": 1}, "prune_range: needs at least 2 positions, or 0"),
         ({"am_scale": 0.5, "lm_scale": 0.6}, "am_scale: with lm_scale"),
         ({"rnnt_warm_step": -1}, "rnnt_warm_step: needs at least 0"),
+        ({"delay_penalty": -0.1}, "delay_penalty: needs at least 0"),
+        ({"fastemit_lambda": -2.0}, "fastemit_lambda: needs at least 0"),
+        ({"ctc_loss_scale": float("nan")}, "ctc_loss_scale: needs at least 0, got nan"),
+        ({"entropy_loss_scale": float("nan")}, "entropy_loss_scale: needs a number, got nan"),
     ],
 )
 def test_options_out_of_range_are_refused(options, message):

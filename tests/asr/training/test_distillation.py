@@ -16,9 +16,9 @@ from wfst_entropy.asr.models.transducer_head import TransducerHead
 from wfst_entropy.asr.options import OptionError
 from wfst_entropy.asr.training.criterion import TrainingCriterion
 from wfst_entropy.asr.training.distill_options import DistillOptions
-from wfst_entropy.asr.training.distillation import Distiller, pair_heads
+from wfst_entropy.asr.training.distillation import Distiller, make_distiller, pair_heads
 from wfst_entropy.asr.training.loss_terms import NotFiniteError
-from wfst_entropy.asr.training.teacher import Teacher
+from wfst_entropy.asr.training.teacher import Teacher, resolved
 from wfst_entropy.asr.training.train_options import TrainOptions
 from wfst_entropy.asr.training.utterances import Utterances
 from wfst_entropy.fsa.errors import FsaRuntimeError
@@ -379,6 +379,16 @@ def test_full_sums_need_no_common_frames(student, teacher, rate):
 
 
 class TestTeacher:
+    def test_a_folder_without_a_run_is_named(self, tmp_path):
+        options = DistillOptions(teacher_exp_dir=tmp_path, seq_distill_loss_scale=1.0)
+        with pytest.raises(OptionError, match=r"teacher_exp_dir: .* has no epoch-N\.pt; train"):
+            resolved(options)
+
+    def test_the_students_own_folder_is_refused(self, tmp_path):
+        options = DistillOptions(teacher_exp_dir=tmp_path / "a" / "..", seq_distill_loss_scale=1.0)
+        with pytest.raises(OptionError, match="is the folder of the student too"):
+            make_distiller(options, TrainOptions(exp_dir=tmp_path), Toy(0), tmp_path)
+
     def test_it_is_neither_trained_nor_saved(self):
         student, teacher = Toy(0), Toy(1)
         criterion = criterion_of(options_of(state=1.0, seq=1.0), None, student, teacher)

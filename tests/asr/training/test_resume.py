@@ -192,7 +192,7 @@ def test_another_architecture_in_the_same_folder_is_refused(train_arguments, tmp
     assert "config.yaml: the run there has another model (num_layers 2 -> 5)" in message
 
 
-def test_other_batches_in_the_middle_of_an_epoch_are_pointed_out(
+def test_other_batches_and_losses_in_the_middle_of_an_epoch_are_pointed_out(
     train_arguments, tmp_path, monkeypatch
 ):
     def train(**options: object) -> str:
@@ -204,7 +204,11 @@ def test_other_batches_in_the_middle_of_an_epoch_are_pointed_out(
     assert "has other batches" not in train(save_every_n=3)
     for name in ("epoch-1.pt", "checkpoint-6.pt"):
         (tmp_path / "exp" / name).unlink()
-    log = train(save_every_n=3, max_duration=8)
+    assert "other options than before" not in train(save_every_n=3, start_batch=3)
+    for name in ("epoch-1.pt", "checkpoint-6.pt"):
+        (tmp_path / "exp" / name).unlink()
+    log = train(save_every_n=3, max_duration=8, entropy_loss_scale=0.2)
     assert "epoch 1, batch 3" in log
     assert "the rest of epoch 1 has other batches than the interrupted run would have had: " in log
     assert "max_duration 5.0 -> 8.0" in log
+    assert "other options than before: entropy_loss_scale 0.1 -> 0.2" in log

@@ -210,7 +210,8 @@ class AsrDataModule:
         labels = self._pseudo_labels
         if labels is None:
             return cuts
-        return labelled_cuts(cuts, labels, self._use_transcripts, self._excluded.append)
+        encode = self.tokenizer.encode
+        return labelled_cuts(cuts, labels, self._use_transcripts, self._excluded.append, encode)
 
     def _counted(self, cut: MonoCut) -> MonoCut:
         self._train_seconds += cut.duration

@@ -12,6 +12,7 @@ from lhotse.utils import fastcopy
 
 from wfst_entropy.asr.data.errors import DataError
 from wfst_entropy.asr.data.manifest_files import Excluded
+from wfst_entropy.fsa.errors import FsaError
 
 logger = logging.getLogger(__name__)
 
@@ -105,6 +106,7 @@ def labelled_cuts(
     labels: PseudoLabels,
     use_transcripts: bool,
     on_excluded: Callable[[Excluded], None],
+    encode: Callable[[str], object],
 ) -> Iterator[MonoCut]:
     """Yields cuts with the text that they are trained on first, and the teacher's beside it.
 
@@ -117,9 +119,11 @@ def labelled_cuts(
       labels: The teacher's transcripts. An empty one is as good as none.
       use_transcripts: Whether people's transcripts count.
       on_excluded: Called for each cut that has neither.
+      encode: Writes a text in tokens, raises `FsaError` for what they cannot spell. Beside a
+        transcript such a pseudo-label is as good as none.
     """
     without: list[str] = []
-    num_cuts = num_empty = 0
+    num_cuts = num_empty = num_refused = 0
     for cut in cuts:
         num_cuts += 1
         text = labels[cut.id]
@@ -130,6 +134,11 @@ def labelled_cuts(
         cut = with_text(cut)
         transcript = cut.supervisions[0].text if len(cut.supervisions) == 1 else ""
         if use_transcripts and transcript.strip():
+            if text is not None and (why := _why_not(text, encode)) is not None:
+                num_refused += 1
+                if num_refused <= _MAX_LISTED:
+                    logger.warning("the pseudo-label of %s is not used: %s", cut.id, why)
+                text = None
             if text is None:
                 without.append(cut.id)
             custom = {FROM_TEACHER: False, PSEUDO_LABEL: text}
@@ -155,3 +164,12 @@ def _changed(cut: MonoCut, text: str, custom: Mapping[str, object]) -> MonoCut:
     return cut.map_supervisions(
         lambda s: fastcopy(s, text=text, custom={**(s.custom or {}), **custom})
     )
+
+
+def _why_not(text: str, encode: Callable[[str], object]) -> str | None:
+    """Why a text cannot be written in tokens; None when it can."""
+    try:
+        encode(text)
+    except FsaError as error:
+        return str(error)
+    return None

@@ -16,6 +16,9 @@ from wfst_entropy.asr.training.train_options import TrainOptions
 from wfst_entropy.asr.training.transducer_term import TransducerTerm
 from wfst_entropy.asr.training.utterances import Utterances
 
+# Options of the loss whose defaults change nothing; a CTC head has no use for another value.
+_OF_TRANSDUCERS = ("rnnt_type", "fastemit_lambda", "delay_penalty")
+
 
 @dataclasses.dataclass
 class LossSums:
@@ -64,7 +67,7 @@ class TrainingCriterion(nn.Module):
       dtype: In which the network computes; losses are computed in float32.
 
     Raises:
-      OptionError: when the model has no head.
+      OptionError: when the model has no head, or not the one that an option is for.
 
     >>> from wfst_entropy.asr.models import ModelOptions, build_model
     >>> _ = torch.manual_seed(0)
@@ -87,6 +90,8 @@ class TrainingCriterion(nn.Module):
             raise OptionError(
                 "use_ctc: the model has no head to train; set --use-ctc or --use-transducer"
             )
+        if not has_transducer:
+            _refuse_transducer_options(options)
         self.ctc_term = CtcTerm(options, alone=not has_transducer) if has_ctc else None
         self.transducer_term = TransducerTerm(options) if has_transducer else None
         self._distiller: ExtraTerms | None = None
@@ -203,3 +208,14 @@ class TrainingCriterion(nn.Module):
     def _terms(self, outputs: BatchOutputs) -> list[Term]:
         terms = self.head_terms(outputs)
         return terms if self.distiller is None else self.distiller.terms(terms, outputs, self)
+
+
+def _refuse_transducer_options(options: TrainOptions) -> None:
+    """Without a transducer these do nothing, which whoever set them does not expect."""
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        if field.name in _OF_TRANSDUCERS and value != field.default:
+            raise OptionError(
+                f"{field.name}: is for a transducer, which this model has not, got {value}; leave "
+                f"it out, or add --use-transducer true"
+            )

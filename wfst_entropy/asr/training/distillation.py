@@ -312,6 +312,12 @@ def make_distiller(
     Raises:
       CheckpointError, OptionError: see `load_teacher` and :class:`Distiller`.
     """
+    folder = options.teacher_exp_dir
+    if folder is not None and folder.resolve() == train.exp_dir.resolve():
+        raise OptionError(
+            f"teacher_exp_dir: {folder} is the folder of the student too, whose training would go "
+            "on from the teacher's checkpoints; give the student another --exp-dir"
+        )
     teacher = load_teacher(options, lang_dir) if options.needs_teacher else None
     distiller = Distiller(options, train, student, teacher)
     for pair in distiller.pairs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from torch import nn
@@ -18,6 +19,8 @@ from wfst_entropy.asr.training.distributed import ProcessRank
 from wfst_entropy.asr.training.run_config import RunConfig
 from wfst_entropy.asr.training.train_options import TrainOptions
 from wfst_entropy.asr.training.train_state import TrainState
+
+_OF_ONE_START = ("exp_dir", "start_epoch", "start_batch", "resume")
 
 
 def start_or_resume(state: TrainState, options: TrainOptions, process: ProcessRank) -> list[str]:
@@ -74,9 +77,9 @@ def changed_data_options(config: RunConfig) -> list[str]:
     []
     """
     exp_dir = config.train.exp_dir
-    if not config.train.resume or not checkpoint_files(exp_dir):
+    before = _earlier_start(config)
+    if before is None:
         return []
-    before = RunConfig.load(exp_dir)
     different = differences(before.model, config.model)
     if different:
         raise OptionError(
@@ -85,6 +88,38 @@ def changed_data_options(config: RunConfig) -> list[str]:
             "afresh with --resume false"
         )
     return differences(before.data, config.data)
+
+
+def changed_training_options(config: RunConfig) -> list[str]:
+    """Tell which options of optimisation, loss and teacher are others than at the last start.
+
+    Args:
+      config: Of this start of the run.
+
+    Returns:
+      Such as ``ctc_loss_scale 0.2 -> 0.9``; empty where there is nothing to go on from.
+
+    >>> from wfst_entropy.asr.data.asr_datamodule import DataOptions
+    >>> from wfst_entropy.asr.models import ModelOptions
+    >>> config = RunConfig(ModelOptions(vocab_size=9), DataOptions(), TrainOptions())
+    >>> changed_training_options(config)
+    []
+    """
+    before = _earlier_start(config)
+    if before is None:
+        return []
+    # where to start is a matter of this start, and a folder may have been moved
+    same = {name: getattr(config.train, name) for name in _OF_ONE_START}
+    train = differences(dataclasses.replace(before.train, **same), config.train)
+    return train + differences(before.distill, config.distill)
+
+
+def _earlier_start(config: RunConfig) -> RunConfig | None:
+    """What the run was told when it last started; None where there is nothing to go on from."""
+    exp_dir = config.train.exp_dir
+    if not config.train.resume or not checkpoint_files(exp_dir):
+        return None
+    return RunConfig.load(exp_dir)
 
 
 def load_what_fits(model: nn.Module, path: Path | str) -> list[str]:

@@ -129,7 +129,13 @@ def resolved(options: DistillOptions) -> DistillOptions:
     """
     if options.teacher_exp_dir is None or options.teacher_epoch > 0:
         return options
-    epoch = DecodeOptions(options.teacher_exp_dir).resolved().epoch
+    try:
+        epoch = DecodeOptions(options.teacher_exp_dir).resolved().epoch
+    except OptionError as error:
+        raise OptionError(
+            f"teacher_exp_dir: {options.teacher_exp_dir} has no epoch-N.pt; train the teacher "
+            "first, or give the folder of another run"
+        ) from error
     return dataclasses.replace(options, teacher_epoch=epoch)
 
 

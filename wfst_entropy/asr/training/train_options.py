@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Literal
 
@@ -89,7 +90,9 @@ class TrainOptions:
         0.0, "The gradient of the transducer's label arcs is multiplied by one plus this."
     )
     delay_penalty: float = option(
-        0.0, "Added to a label's log-probability for each frame that it comes earlier."
+        0.0,
+        "Added to a label's log-probability for each frame that it comes earlier; the "
+        "transducer's NLL in the logs has it too.",
     )
     delay_penalty_warm_up: int = option(0, "Batches over which the delay penalty rises from 0.")
 
@@ -141,11 +144,15 @@ class TrainOptions:
             )
         for name in ("keep_last_k", "max_bad_batches", "lr_batches"):
             _at_least(self, name, 1)
+        for name in ("fastemit_lambda", "delay_penalty"):
+            _at_least(self, name, 0)
+        if not math.isfinite(self.entropy_loss_scale):
+            raise OptionError(f"entropy_loss_scale: needs a number, got {self.entropy_loss_scale}")
         for name in ("base_lr", "lr_epochs", "grad_clip"):
-            if getattr(self, name) <= 0:
+            if not getattr(self, name) > 0:
                 raise OptionError(f"{name}: needs a number above 0, got {getattr(self, name)}")
 
 
 def _at_least(options: TrainOptions, name: str, smallest: int) -> None:
-    if getattr(options, name) < smallest:
+    if not smallest <= getattr(options, name) < math.inf:  # false for NaN too
         raise OptionError(f"{name}: needs at least {smallest}, got {getattr(options, name)}")

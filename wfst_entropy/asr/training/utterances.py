@@ -148,5 +148,5 @@ def _read_pseudo_labels(found: Utterances, cuts: Sequence[Any], tokenizer: Token
             found.from_teacher.add(row)
         text = custom.get(PSEUDO_LABEL)
         if text is not None:
-            # a teacher's vocabulary is the student's, so this raises for a file from elsewhere
+            # `labelled_cuts` leaves out what the tokens cannot spell
             found.teacher_tokens[row] = list(tokenizer.encode(text))

@@ -50,7 +50,8 @@ def measure(options: MeasureOptions) -> list[dict[str, Any]]:
     for test_set, batches in module.test_sets().items():
         found: dict[str, list[AlignmentMeasure | None]] = {}
         for batch in batches:
-            for name, measures in measure_batch(model, batch, tokenizer).items():
+            measured = measure_batch(model, batch, tokenizer, config.train.rnnt_type)
+            for name, measures in measured.items():
                 found.setdefault(name, []).extend(measures)
         content = {
             "test_set": test_set,

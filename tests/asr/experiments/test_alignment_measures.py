@@ -44,8 +44,9 @@ def model():
     return build_model(ModelOptions(vocab_size=5, use_transducer=True, **sizes)).eval()
 
 
-def test_padding_changes_nothing_and_figures_are_those_of_the_losses(model):
-    both = measure_batch(model, batch_of([48, 40], ["ab", "cc"]), Letters())
+@pytest.mark.parametrize("rnnt_type", ["regular", "modified"])
+def test_padding_changes_nothing_and_figures_are_those_of_the_losses(model, rnnt_type):
+    both = measure_batch(model, batch_of([48, 40], ["ab", "cc"]), Letters(), rnnt_type)
     assert list(both) == ["ctc", "transducer"]
     with torch.no_grad():
         features = batch_of([48, 40], ["ab", "cc"])["inputs"]
@@ -53,11 +54,11 @@ def test_padding_changes_nothing_and_figures_are_those_of_the_losses(model):
         log_probs = model.ctc_log_probs(encoder_out)
         alone = ctc_measure(log_probs[0], [3, 3])
         wanted = ctc_alignment(log_probs, torch.tensor([[3, 3]]), [10], [2])
-        transducer = transducer_measure(model.transducer, encoder_out[0], [3, 3])
+        transducer = transducer_measure(model.transducer, encoder_out[0], [3, 3], rnnt_type)
         head = model.transducer
         lm = head.joiner.decoder_proj(head.predictor(torch.tensor([[3, 3]])))
         logits = head.joiner(head.project_encoder(encoder_out)[:, :, None], lm[:, None])
-        rnnt = rnnt_alignment(logits, torch.tensor([[3, 3]]), [10], [2])
+        rnnt = rnnt_alignment(logits, torch.tensor([[3, 3]]), [10], [2], rnnt_type=rnnt_type)
     for found in (alone, both["ctc"][1]):
         assert found.nll == pytest.approx(float(wanted.nll), rel=1e-4)
         assert found.entropy == pytest.approx(float(wanted.entropy), rel=1e-4)

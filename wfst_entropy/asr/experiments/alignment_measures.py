@@ -57,7 +57,10 @@ def ctc_measure(log_probs: Tensor, tokens: Sequence[int]) -> AlignmentMeasure | 
 
 
 def transducer_measure(
-    transducer: TransducerHead, encoder_out: Tensor, tokens: Sequence[int]
+    transducer: TransducerHead,
+    encoder_out: Tensor,
+    tokens: Sequence[int],
+    rnnt_type: str = "regular",
 ) -> AlignmentMeasure | None:
     """Measure one utterance by a transducer, over its whole lattice.
 
@@ -65,6 +68,7 @@ def transducer_measure(
       transducer: predictor and joiner.
       encoder_out: `(T, D)`.
       tokens: of the text.
+      rnnt_type: the lattice that it was trained with.
 
     Returns:
       None where the text has no alignment.
@@ -74,16 +78,16 @@ def transducer_measure(
     lm = transducer.joiner.decoder_proj(transducer.predictor(targets))
     logits = transducer.joiner(am[:, :, None], lm[:, None]).float()
     args = (logits, targets, [len(encoder_out)], [len(tokens)])
-    found = rnnt_alignment(*args)
+    found = rnnt_alignment(*args, rnnt_type=rnnt_type)
     if not found.valid:
         return None
-    (spikes,) = spike_stats(rnnt_emission_posteriors(*args), args[2], args[3])
+    (spikes,) = spike_stats(rnnt_emission_posteriors(*args, rnnt_type=rnnt_type), args[2], args[3])
     return AlignmentMeasure(float(found.nll), float(found.entropy), spikes)
 
 
 @torch.no_grad()
 def measure_batch(
-    model: AsrModel, batch: dict[str, Any], tokenizer: TokenEncoder
+    model: AsrModel, batch: dict[str, Any], tokenizer: TokenEncoder, rnnt_type: str = "regular"
 ) -> dict[str, list[AlignmentMeasure | None]]:
     """Measure a batch by each output that the model has.
 
@@ -91,6 +95,7 @@ def measure_batch(
       model: in evaluation mode, on the CPU.
       batch: of lhotse's `K2SpeechRecognitionDataset`.
       tokenizer: of the model's vocabulary.
+      rnnt_type: the lattice that a transducer was trained with.
 
     Returns:
       `ctc` and `transducer`, as far as the model has them: an entry per utterance.
@@ -104,8 +109,10 @@ def measure_batch(
         found["ctc"] = [ctc_measure(row[:t], tokens) for row, t, tokens in rows]
     if model.transducer is not None:
         rows = zip(encoder_out, lengths.tolist(), utterances.tokens, strict=True)
-        head = model.transducer
-        found["transducer"] = [transducer_measure(head, row[:t], tokens) for row, t, tokens in rows]
+        found["transducer"] = [
+            transducer_measure(model.transducer, row[:t], tokens, rnnt_type)
+            for row, t, tokens in rows
+        ]
     return found
 
 

@@ -157,6 +157,7 @@ def test_plots_are_the_same_bytes_again(rows, tmp_path):
         assert pictures[0].read_bytes() == pictures[1].read_bytes()
 
 
+@pytest.mark.slow  # all intervals of all records
 def test_the_committed_page_is_what_the_stored_records_say():
     spec = importlib.util.spec_from_file_location(
         "write_results", RECIPE / "experiments" / "write_results.py"

@@ -33,7 +33,8 @@ def test_every_named_size_is_complete():
 
 
 def test_a_run_is_read_back(tmp_path):
-    options = parse("--model-size", "mini", "--chunk-size", "8,16,-1", "--left-context-frames=-1")
+    words = ("--encoder", "conformer", "--causal", "true", "--chunk-size", "8,16,-1")
+    options = parse("--model-size", "mini", *words, "--left-context-frames=-1")
     save_config(tmp_path / "config.yaml", options)
     assert load_config(tmp_path / "config.yaml", ModelOptions) == (options,)
     assert (options.chunk_sizes, options.left_contexts) == ((8, 16, -1), (-1,))
@@ -54,6 +55,7 @@ def test_configurations_of_earlier_versions_are_read(tmp_path):
     ("values", "wording"),
     [
         ({"chunk_size": "16;32"}, "chunk_size: needs numbers with commas .* got '16;32'"),
+        ({"chunk_size": "16,32"}, "only a causal conformer draws one of several, .*-causal tdnn"),
         ({"chunk_size": "0"}, "chunk_size: needs 1 or more, or -1 for all, got 0"),
         ({"model_size": "paper-blstm", "encoder": "tdnn"}, "paper-blstm is a size of lstm, got"),
         ({"time_reduction": (1,)}, "are for --encoder lstm, got tdnn"),

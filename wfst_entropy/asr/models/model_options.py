@@ -86,7 +86,8 @@ class ModelOptions:
     chunk_size: str = option(
         "16",
         "Encoder frames in one chunk of attention (causal conformer), -1 for the whole utterance. "
-        "Of several with commas, training draws one for each batch.",
+        "Of several with commas, training draws one for each batch; elsewhere the first counts, "
+        "unless another is asked for.",
     )
     left_context_frames: str = option(
         "64",
@@ -146,13 +147,21 @@ class ModelOptions:
                 "projection_dim: needs fewer channels than the cells of --encoder-dim "
                 f"{self.encoder_dim}, or 0 for none, got {self.projection_dim}"
             )
-        self.chunk_sizes, self.left_contexts  # noqa: B018  (they check what they read)
+        if max(len(self.chunk_sizes), len(self.left_contexts)) > 1 and not (
+            self.causal and self.encoder == "conformer"
+        ):
+            raise OptionError(
+                f"chunk_size, left_context_frames: only a causal conformer draws one of several, "
+                f"got {self.chunk_size} and {self.left_context_frames} for a "
+                f"{'causal' if self.causal else 'non-causal'} {self.encoder}; add --causal true "
+                "--encoder conformer, or leave them out"
+            )
 
     @property
     def chunk_sizes(self) -> tuple[int, ...]:
         """The numbers of ``chunk_size``.
 
-        >>> ModelOptions(chunk_size="16,32,-1").chunk_sizes
+        >>> ModelOptions(encoder="conformer", causal=True, chunk_size="16,32,-1").chunk_sizes
         (16, 32, -1)
         """
         return _frames("chunk_size", self.chunk_size, 1)

@@ -23,10 +23,10 @@ from wfst_entropy.metrics.wer import Recognition, error_stats
 # Scales to try for the graph's scores, for each of those of the transducer's own language model:
 # the more of that is subtracted, the more the graph may say.
 _LM_SCALES = {
-    0.0: (0.0, 0.02, 0.05, 0.1, 0.2),
+    0.0: (0.05, 0.1, 0.2),
     0.1: (0.1, 0.2, 0.3, 0.4),
-    0.2: (0.2, 0.3, 0.4, 0.5, 0.6),
-    0.3: (0.3, 0.4, 0.5, 0.6, 0.8),
+    0.2: (0.2, 0.3, 0.4, 0.6),
+    0.3: (0.4, 0.6, 0.8),
 }
 
 

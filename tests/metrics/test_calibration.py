@@ -41,6 +41,14 @@ def test_extremes():
     assert wrong is not None and (wrong.ece, wrong.nce) == (0.5, -math.inf)
 
 
+@pytest.mark.parametrize("num_bins", [1, 3, 10, 49, 100])
+def test_a_range_has_its_upper_end(num_bins):
+    ends = [(i + 1) / num_bins for i in range(num_bins)]
+    found = calibration(ends, [True] * num_bins, num_bins=num_bins)
+    assert found is not None
+    assert [(b.high, b.num_words) for b in found.bins] == [(end, 1) for end in ends]
+
+
 def test_correct_words():
     assert correct_words(["A", "B", "C"], ["A", "X", "C", "D"]) == [True, False, True, False]
     assert correct_words(["A"], []) == []

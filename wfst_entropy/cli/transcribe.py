@@ -100,7 +100,8 @@ def transcribe(
         float, typer.Option(help="Boost of each token.", rich_help_panel=_SEARCH)
     ] = 2.0,
     sample_rate: Annotated[
-        int | None, typer.Option(help="Of standard input, Hz. Default: 16000.")
+        int | None,
+        typer.Option(help="Of standard input, Hz. Default: 16000.", min=1000, max=768000),
     ] = None,
     realtime: Annotated[
         bool, typer.Option("--realtime", help="Read a file at the pace of speech.")
@@ -233,7 +234,9 @@ def _print_results(
 def _print_line(told: LiveResult, replaces: bool) -> None:
     """A partial result takes the place of the one before, where there is a terminal."""
     result = told.result
-    latency = told.final_latency(-1) if result.is_final else told.partial_latency(-1)
+    latency = None
+    if result.words:  # a partial result may take back its only word
+        latency = told.final_latency(-1) if result.is_final else told.partial_latency(-1)
     kind = "final" if result.is_final else "partial"
     line = f"{kind}\t{told.time:.2f}\t{_number(latency)}\t{result.text}"
     if not replaces:

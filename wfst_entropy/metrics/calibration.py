@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -119,8 +120,9 @@ def _bins(
     confidences: Sequence[float], correct: Sequence[bool], num_bins: int
 ) -> tuple[CalibrationBin, ...]:
     members: list[list[int]] = [[] for _ in range(num_bins)]
+    ends = [(index + 1) / num_bins for index in range(num_bins)]
     for place, value in enumerate(confidences):
-        members[max(0, math.ceil(value * num_bins) - 1)].append(place)
+        members[bisect.bisect_left(ends, value)].append(place)
     bins = []
     for index, places in enumerate(members):
         size = len(places)

@@ -74,6 +74,13 @@ def test_rows_become_commands(tmp_path):
         ("script: train.py,", "", r"stage train: \['script'\] missing"),
         ("rows:", "rows: [", "cannot be read as a table"),
         ("flags: {train: {encoder: lstm}}", "flags: [train]", "flags: needs names with values"),
+        ("flags: {train: {encoder: lstm}}", "flags: {train: 3}", "base: flags of train: needs nam"),
+        ("run: [train, decode]", "run: train", "row base: run: needs a list, got 'train'"),
+        ("run: [train, decode]", "run: [[train]]", r"row base: run: needs text, got \['train'\]"),
+        ("baseline: base", "baseline: [base]", "row more: baseline: needs text"),
+        ("like: base", "like: [base]", "row more: like: needs text"),
+        ("labels: {method: entropy}", "labels: x", "row more: labels: needs names with values"),
+        ("title: A toy", "title: [A]", "title: needs text"),
     ],
 )
 def test_what_is_refused(tmp_path, old, new, message):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import itertools
 import json
@@ -20,7 +21,9 @@ from wfst_entropy.asr.search.search_options import SearchOptions
 from wfst_entropy.asr.streaming.audio_pieces import Piece, file_pieces, pcm_pieces
 from wfst_entropy.asr.streaming.endpoint import EndpointOptions
 from wfst_entropy.asr.streaming.live import LiveTranscription
+from wfst_entropy.asr.streaming.recognizer import StreamingRecognizer
 from wfst_entropy.asr.streaming.stream_decode_options import StreamDecodeOptions
+from wfst_entropy.asr.streaming.streaming_result import StreamingWord
 from wfst_entropy.asr.streaming.streaming_run import load_streaming_run
 from wfst_entropy.asr.training.checkpoint import save_checkpoint
 from wfst_entropy.asr.training.run_config import RunConfig
@@ -176,6 +179,7 @@ def test_half_a_sample_waits_for_its_other_half(tmp_path):
     [
         (SAMPLES.tobytes()[:9001], [], 1, "half a sample"),
         (b"", ["--realtime"], 2, "standard input has its own pace"),
+        (b"", ["--sample-rate", 0], 2, "--sample-rate"),
     ],
 )
 def test_what_is_wrong_with_standard_input(exp_dir, content, options, code, message):
@@ -183,6 +187,23 @@ def test_what_is_wrong_with_standard_input(exp_dir, content, options, code, mess
     assert found == code and message in " ".join(errors.replace("│", " ").split()), errors
     # what came before the damage is told
     assert bool(lines) == (len(content) > 0)
+
+
+def test_a_partial_result_may_take_its_only_word_back(exp_dir, monkeypatch):
+    texts = itertools.chain(["A"], itertools.repeat(""))
+    result = StreamingRecognizer.result
+
+    def taken_back(recognizer, stream):
+        text, found = next(texts), result(recognizer, stream)
+        word = StreamingWord(text, 0.0, 0.04, 0.1, 0.1)
+        return dataclasses.replace(found, text=text, words=[word] if text else [])
+
+    monkeypatch.setattr(StreamingRecognizer, "result", taken_back)
+    options = ("--exp-dir", exp_dir, "--chunk-size", 2)
+    code, lines, errors = transcribe("-", *options, source=SAMPLES.tobytes())
+    rows = [line.split("\t") for line in lines]
+    assert code == 0, errors
+    assert [(row[0], *row[2:]) for row in rows[1:]] == [("partial", "-", "")]
 
 
 def test_what_is_no_raw_audio(recognizer):

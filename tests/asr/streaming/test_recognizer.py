@@ -273,6 +273,23 @@ def test_refusals(lang):
     stream = recognizer.create_stream()
     with pytest.raises(FsaError, match="one is there twice"):
         recognizer.decode_streams([stream, stream])
+    StreamingRecognizer(model, method, chunk_size=4)
+    with pytest.raises(FsaError, match=r"model: has chunks.*\(4, .*load a model for each"):
+        recognizer.decode_streams([stream])
+
+
+@pytest.mark.parametrize("name", TRANSDUCER_METHODS)
+def test_a_stream_without_any_path_says_so(name, lang, monkeypatch):
+    model = tiny_model("lstm")
+    method = method_of(name, model, lang)
+    recognizer = StreamingRecognizer(model, method, chunk_size=4)
+    samples = utterances(4000)
+    (found,) = streamed(recognizer, samples, 1000)
+    assert found.problem == ""
+    nothing = torch.full((1, len(TOKENS)), -torch.inf)
+    monkeypatch.setattr(model.transducer, "join", lambda am, lm: nothing.expand(len(lm), -1))
+    (found,), (hypothesis,) = streamed(recognizer, samples, 1000), whole(model, method, samples)
+    assert found.problem == hypothesis.problem != ""
 
 
 @pytest.mark.parametrize(

@@ -158,14 +158,17 @@ def read_table(path: Path) -> ExperimentTable:
 def _table(content: Any) -> ExperimentTable:
     _keys("the table", content, _TABLE_KEYS, {"name", "title", "stages", "rows"})
     stages, seeds = content["stages"], content.get("seeds", [42])
+    for name in ("title", "about"):
+        _text(name, content.get(name, ""))
     for name, stage in _mapping("stages", stages).items():
         _keys(f"stage {name}", stage, {"script", "flags"}, {"script"})
+        _text(f"stage {name}: script", stage["script"])
+        _mapping(f"stage {name}: flags", stage.get("flags") or {})
     if not isinstance(seeds, list) or not seeds or not all(isinstance(s, int) for s in seeds):
         raise OptionError(f"seeds: needs a list of numbers, got {seeds!r}")
     raw: dict[str, Any] = {}
-    for row in content["rows"] or []:
-        _keys(f"row {len(raw) + 1}", row, _ROW_KEYS, {"name"})
-        _check_name(row["name"])
+    for row in _list("rows", content["rows"] or []):
+        _check_row(len(raw) + 1, row)
         if row["name"] in raw:
             raise OptionError(f"row {row['name']}: there is another one of this name")
         raw[row["name"]] = _inherited(row, raw)
@@ -178,9 +181,24 @@ def _table(content: Any) -> ExperimentTable:
     return ExperimentTable(content["name"], content["title"], about, tuple(seeds), rows)
 
 
+def _check_row(number: int, row: Any) -> None:
+    """Raise unless a row has the form of one; what its names stand for is checked later."""
+    _keys(f"row {number}", row, _ROW_KEYS, {"name"})
+    _check_name(row["name"])
+    what = f"row {row['name']}"
+    for stage, flags in _mapping(f"{what}: flags", row.get("flags", {})).items():
+        _mapping(f"{what}: flags of {stage}", flags or {})
+    _mapping(f"{what}: labels", row.get("labels", {}))
+    for stage in _list(f"{what}: run", row.get("run", [])):
+        _text(f"{what}: run", stage)
+    for name in ("like", "baseline"):
+        if row.get(name) is not None:
+            _text(f"{what}: {name}", row[name])
+
+
 def _inherited(row: dict[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
     """A row with what it has from another one."""
-    flags = {k: dict(v or {}) for k, v in _mapping("flags", row.get("flags", {})).items()}
+    flags = {stage: dict(values or {}) for stage, values in row.get("flags", {}).items()}
     other = row.get("like")
     if other is None:
         return {"labels": {}, "baseline": None, "run": [], **row, "flags": flags}
@@ -215,7 +233,7 @@ def _row(row: dict[str, Any], stages: Mapping[str, Any]) -> Row:
             for match in _PLACE.finditer(str(value)):
                 if match[1] not in ("exp", "data", "seed") or (match[2] and match[1] != "exp"):
                     raise OptionError(f"row {name}: {flag}: {match[0]} stands for nothing")
-    labels = {str(k): str(v) for k, v in _mapping("labels", row["labels"]).items()}
+    labels = {str(k): str(v) for k, v in row["labels"].items()}
     scripts = {stage: stages[stage]["script"] for stage in run}
     return Row(name, labels, row["baseline"], flags, scripts)
 
@@ -239,6 +257,17 @@ def _mapping(what: str, value: Any) -> Mapping[Any, Any]:
     if not isinstance(value, dict):
         raise OptionError(f"{what}: needs names with values, got {value!r}")
     return value
+
+
+def _list(what: str, value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise OptionError(f"{what}: needs a list, got {value!r}")
+    return value
+
+
+def _text(what: str, value: Any) -> None:
+    if not isinstance(value, str):
+        raise OptionError(f"{what}: needs text, got {value!r}")
 
 
 def _keys(what: str, value: Any, known: set[str], needed: set[str]) -> None:

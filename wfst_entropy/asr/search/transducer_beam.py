@@ -10,7 +10,7 @@ from torch import Tensor
 from wfst_entropy.asr.search.lattice_source import load_graph
 from wfst_entropy.asr.search.method import Hypothesis, Scales, SearchSetup
 from wfst_entropy.asr.search.transducer_method import TransducerMethod
-from wfst_entropy.decoding.transducer_search import ModifiedBeamSearch
+from wfst_entropy.decoding.transducer_search import ModifiedBeamSearch, TransducerNbest
 from wfst_entropy.fsa import Fsa
 from wfst_entropy.lang import context_graph_from_file
 
@@ -55,14 +55,15 @@ class TransducerBeam(TransducerMethod):
     def _search(self, encoder_out: Tensor, lengths: Tensor, scales: Scales) -> list[Hypothesis]:
         search = self.stream_search(scales)
         states = search.advance(encoder_out, lengths, [search.start()] * len(lengths))
-        found = []
-        for result in search.nbest(states, 1):
-            hypothesis = self.hypothesis(result.hypotheses[0])
-            hypothesis.word_entropy = result.entropy
-            if result.partial:
-                hypothesis.problem = f"the search ended at frame {result.num_frames}"
-            found.append(hypothesis)
-        return found
+        return [self.hypothesis_of_nbest(result) for result in search.nbest(states, 1)]
+
+    def hypothesis_of_nbest(self, result: TransducerNbest) -> Hypothesis:
+        """The best words of a beam, and whether something is missing to the end."""
+        hypothesis = self.hypothesis(result.hypotheses[0])
+        hypothesis.word_entropy = result.entropy
+        if result.partial:
+            hypothesis.problem = f"the search ended at frame {result.num_frames}"
+        return hypothesis
 
 
 class TransducerShallowFusion(TransducerBeam):

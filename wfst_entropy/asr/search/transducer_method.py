@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, ClassVar, Protocol
 
@@ -70,4 +71,7 @@ class TransducerMethod:
 
     def hypothesis(self, result: TransducerHypothesis) -> Hypothesis:
         """The words of what a stream search has found, with the frames that emitted them."""
-        return hypothesis_of_tokens(result.tokens, result.frames, self.tokenizer, result.log_probs)
+        found = hypothesis_of_tokens(result.tokens, result.frames, self.tokenizer, result.log_probs)
+        if result.score == -math.inf:
+            found.problem = "no path has any probability"
+        return found

@@ -87,7 +87,7 @@ class StreamingRecognizer:
                 encoder.left_context_frames if left_context_frames is None else left_context_frames,
             )
         self.search, self.endpoint = make_stream_search(method), endpoint
-        self.chunk_frames = model.chunk_frames
+        self.chunk_frames, self._chunks = model.chunk_frames, _chunks_of(model)
         self.seconds_per_frame = FRAME_SHIFT * model.subsampling_factor
         self.spent = TimeSpent()
         self._extractor = FrameExtractor(extractor, feature_dim)
@@ -111,11 +111,17 @@ class StreamingRecognizer:
           streams: different ones; those that are not ready stay as they are.
 
         Raises:
-          FsaValueError: a stream is there twice.
+          FsaValueError: a stream is there twice, or the model has got other chunks, of another
+            recogniser for example; load a model for each.
           FsaError: the search refuses the model's output; no stream has changed then.
         """
         if len({id(stream) for stream in streams}) != len(streams):
             raise FsaValueError("streams: needs different ones, one is there twice")
+        if _chunks_of(self.model) != self._chunks:
+            raise FsaValueError(
+                f"model: has chunks and left context of {_chunks_of(self.model)} frames now, but "
+                f"had {self._chunks} when this recogniser was made; load a model for each"
+            )
         ready = [stream for stream in streams if self.is_ready(stream)]
         if not ready:
             return
@@ -217,3 +223,7 @@ class StreamingRecognizer:
                 )
             )
         return words
+
+
+def _chunks_of(model: AsrModel) -> tuple[int, int]:
+    return model.encoder.chunk_size, model.encoder.left_context_frames

@@ -33,7 +33,7 @@ from wfst_entropy.decoding import (
     one_best_decoding,
 )
 from wfst_entropy.decoding.fast_beam_search import FastBeamSearch
-from wfst_entropy.decoding.transducer_search import ModifiedBeamSearch
+from wfst_entropy.decoding.transducer import TransducerHypothesis
 from wfst_entropy.fsa import DenseFsaVec
 
 # A bound for memory only: batches of streams are made by who calls the recogniser.
@@ -97,7 +97,7 @@ class StreamSearch(Protocol):
 
 
 class TransducerStreams:
-    """`greedy_search`, `modified_beam_search*`, `fast_beam_search(_LG)`: the method's own search.
+    """`greedy_search`, `fast_beam_search`, `fast_beam_search_LG`: the method's own search.
 
     Args:
       method: which tells search and scales.
@@ -118,19 +118,36 @@ class TransducerStreams:
     def results(self, states: Sequence[Any], final: bool) -> list[StreamHypothesis]:
         """See `StreamSearch`."""
         search = self._search
-        if isinstance(search, (ModifiedBeamSearch, FastBeamSearch)):
+        if isinstance(search, FastBeamSearch):
             found = search.results(states, final=final)
         else:
             found = search.results(states)
+        return [_of_transducer(self._method.hypothesis(each), each) for each in found]
+
+
+class TransducerBeamStreams(TransducerStreams):
+    """`modified_beam_search`, with or without n-grams: also tells where a beam ran empty.
+
+    Args:
+      method: which tells search and scales.
+    """
+
+    def __init__(self, method: TransducerBeam) -> None:
+        super().__init__(method)
+        self._beam_method, self._beam_search = method, method.stream_search(method.scales)
+        self._search = self._beam_search
+
+    def results(self, states: Sequence[Any], final: bool) -> list[StreamHypothesis]:
+        """See `StreamSearch`."""
         return [
-            StreamHypothesis(
-                self._method.hypothesis(each),
-                each.tokens,
-                each.frames,
-                each.frames[-1] + 1 if each.frames else 0,
-            )
-            for each in found
+            _of_transducer(self._beam_method.hypothesis_of_nbest(each), each.hypotheses[0])
+            for each in self._beam_search.nbest(states, 1, final=final)
         ]
+
+
+def _of_transducer(hypothesis: Hypothesis, found: TransducerHypothesis) -> StreamHypothesis:
+    end = found.frames[-1] + 1 if found.frames else 0
+    return StreamHypothesis(hypothesis, found.tokens, found.frames, end)
 
 
 class FastBeamNbestStreams(TransducerStreams):
@@ -284,9 +301,9 @@ class OneBestStreams:
 # By the very class: one derived from it may need whole utterances.
 _STREAMS: dict[type, Callable[[Any], StreamSearch]] = {
     TransducerGreedy: TransducerStreams,
-    TransducerBeam: TransducerStreams,
-    TransducerShallowFusion: TransducerStreams,
-    TransducerLodr: TransducerStreams,
+    TransducerBeam: TransducerBeamStreams,
+    TransducerShallowFusion: TransducerBeamStreams,
+    TransducerLodr: TransducerBeamStreams,
     FastBeam: TransducerStreams,
     FastBeamLG: TransducerStreams,
     FastBeamNbest: FastBeamNbestStreams,

@@ -216,6 +216,30 @@ def test_segments_end_by_rules_and_times_go_on(name, lang):
         assert sum(bool(each.words) for each in segments) >= 2
 
 
+@pytest.mark.parametrize("silent", [True, False])
+def test_the_encoder_begins_anew_after_silence_only(silent, lang):
+    model = tiny_model("lstm")
+    with torch.no_grad():
+        model.ctc_output.bias[0] += 1e4 if silent else -1e4
+    recognizer = StreamingRecognizer(
+        *(model, method_of("ctc-greedy-search", model, lang)),
+        chunk_size=2,
+        endpoint=EndpointOptions(0.3, 0.3, rule3_min_utterance_length=0.4),
+    )
+    (samples,) = utterances(8000)
+    stream, fresh = recognizer.create_stream(), recognizer.create_stream()
+    stream.accept_waveform(16000, samples)
+    while not recognizer.is_endpoint(stream):
+        recognizer.decode_streams([stream])
+    recognizer.reset(stream)
+    states = zip(stream.model_states, fresh.model_states, strict=True)
+    assert all(torch.equal(a, b) for a, b in states) == silent
+    recognizer.decode_streams([stream])
+    recognizer.reset(stream, reset_encoder=True)
+    states = zip(stream.model_states, fresh.model_states, strict=True)
+    assert all(torch.equal(a, b) for a, b in states)
+
+
 def test_silence_ends_a_segment():
     options = EndpointOptions(rule1_min_trailing_silence=2.0, rule2_min_trailing_silence=1.0)
     assert not options.is_endpoint(0.9, 3.0, has_words=True)

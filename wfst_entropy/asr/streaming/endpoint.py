@@ -79,3 +79,7 @@ class EndpointOptions:
     ) -> bool:
         """Whether any rule holds; see `EndpointRule.holds`."""
         return any(rule.holds(trailing_silence, utterance_length, has_words) for rule in self.rules)
+
+    def is_silence(self, trailing_silence: float, has_words: bool) -> bool:
+        """Whether rule 1 or 2 holds, so that nobody speaks."""
+        return any(rule.holds(trailing_silence, 0.0, has_words) for rule in self.rules[:2])

@@ -167,15 +167,31 @@ class StreamingRecognizer:
         """
         if self.endpoint is None or stream.partial is None:
             return False
-        length = stream.num_output_frames - stream.segment_start
-        step = self.seconds_per_frame
-        return self.endpoint.is_endpoint(
-            (length - stream.partial.end) * step, length * step, stream.partial.end > 0
-        )
+        return self.endpoint.is_endpoint(*self._pauses(stream))
 
-    def reset(self, stream: Stream) -> None:
-        """Begins the next segment: the text is empty again, times and the model's states go on."""
+    def reset(self, stream: Stream, reset_encoder: bool | None = None) -> None:
+        """Begins the next segment: the text is empty again, times go on.
+
+        Args:
+          stream: at an endpoint, or wherever a caller wants one.
+          reset_encoder: whether the encoder forgets what it has heard, too, as at the beginning of
+            the utterances that it was trained on; by default where the segment ended in silence
+            (rules 1 and 2), and not amid speech.
+        """
+        if reset_encoder is None:
+            silence, _, has_words = self._pauses(stream)
+            reset_encoder = self.endpoint is not None and self.endpoint.is_silence(
+                silence, has_words
+            )
+        if reset_encoder:
+            stream.model_states = self._first_states
         stream.begin_segment(stream.segment + 1, self.search.start())
+
+    def _pauses(self, stream: Stream) -> tuple[float, float, bool]:
+        """Seconds of silence at the end of a segment, its length, and whether it has words."""
+        step, end = self.seconds_per_frame, stream.partial.end if stream.partial else 0
+        length = stream.num_output_frames - stream.segment_start
+        return (length - end) * step, length * step, end > 0
 
     @torch.inference_mode()
     def result(self, stream: Stream) -> StreamingResult:

@@ -138,6 +138,9 @@ def decode(args: argparse.Namespace) -> list[dict[str, Any]]:
         tuned = tuned_scales(options)
     setup = dataclasses.replace(setup, scales=tuned | search.scales())
     decoder.method = make_method(options.decoding_method, setup)
+    unused = [name for name in search.scales() if name not in decoder.method.scales]
+    if unused:
+        logging.warning("%s has no %s", options.decoding_method, " and no ".join(unused))
     logging.info("%s with %s of %s", options.decoding_method, options.suffix, options.exp_dir)
     summaries = decode_sets(options, decoder, module)
     # last: where it is, all test sets are decoded

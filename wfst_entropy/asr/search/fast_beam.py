@@ -93,7 +93,7 @@ class FastBeamLG(FastBeam):
     """
 
     name: ClassVar[str] = "fast_beam_search_LG"
-    default_scales: ClassVar[Scales] = {"ngram_lm_scale": 0.2, "ilme_scale": 0.1}
+    default_scales: ClassVar[Scales] = {"ngram_lm_scale": 0.3, "ilme_scale": 0.0}
     grid: ClassVar[Sequence[Scales]] = tuple(
         {"ngram_lm_scale": lm, "ilme_scale": own}
         for own, scales in _LM_SCALES.items()

@@ -28,12 +28,14 @@ class SearchOptions:
         None, "Scale of the graph's scores; none: as tuned on dev, else the method's own."
     )
     ngram_lm_scale: float | None = option(
-        None, "Scale of the language model that rescores; none: as tuned on dev, else 0.5."
+        None,
+        "Scale of the n-gram that rescores, or that a transducer is searched with; none: as tuned "
+        "on dev, else the method's own.",
     )
     ilme_scale: float | None = option(
         None,
         "Scale of the transducer's own language model, which fast_beam_search_LG and its nbest "
-        "form subtract; none: as tuned on dev, else 0.1.",
+        "form subtract; none: as tuned on dev, else 0.",
     )
     lodr_scale: float | None = option(
         None,

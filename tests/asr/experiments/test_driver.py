@@ -41,13 +41,13 @@ flags = dict(zip(sys.argv[1::2], sys.argv[2::2]))
 folder = pathlib.Path(flags["--exp-dir"], "greedy")
 folder.mkdir()
 folder.joinpath("recogs-test-e1.txt").write_text(
-    "b:\\tref=['ON', 'AND', 'OFF']\\nb:\\thyp=['ON', 'OFF']\\na:\\tref=['UP']\\na:\\thyp=['UP']\\n")
-word = lambda w, s, e: {"word": w, "start": s, "end": e, "confidence": 0.75}
+    "b:\\tref=['ON', 'AND', 'OFF']\\nb:\\thyp=['ON', 'OFF']\\na:\\tref=['UP']\\na:\\thyp=['DOWN']\\n")
+word = lambda w, s, e, c=0.75: {"word": w, "start": s, "end": e, "confidence": c}
 s = float(flags.get("--shift", 0))
 rows = [
     {"cut": "b", "aligned": [], "true": [word("ON", 0, 1), word("AND", 1, 2), word("OFF", 2, 3)],
      "emitted": [word("ON", 0.5 + s, 1 + s), word("OFF", 2.5 + s, 3.5 + s)]},
-    {"cut": "a", "aligned": [], "true": [word("UP", 0, 1)], "emitted": [word("UP", s, 1.0 + s)]}]
+    {"cut": "a", "aligned": [], "true": [word("UP", 0, 1)], "emitted": [word("DOWN", s, 1.0 + s, 1.0)]}]
 folder.joinpath("word-times-test-e1.jsonl").write_text("\\n".join(map(json.dumps, rows)))
 errors = {"insertions": 0, "deletions": 1, "substitutions": 0}
 folder.joinpath("summary-test-e1.json").write_text(json.dumps({
@@ -113,12 +113,13 @@ def test_a_table_runs_in_order_and_only_once(recipe):
     assert other["training"]["curve"] == [[1.0, 2.0, 0.5]]
     assert other["training"]["seconds"] == 1.5
     (found,) = other["decodings"]
-    assert (found["stage"], found["errors"], found["ref_words"]) == ("decode", [0, 1], [1, 3])
-    # UP ends on time, OFF half a second late, both a quarter later by the shift
+    assert (found["stage"], found["errors"], found["ref_words"]) == ("decode", [1, 1], [1, 3])
+    # UP (taken for DOWN) ends on time, OFF half a second late, both a quarter later by the shift
     assert found["latency"]["partial"]["p50"] == pytest.approx(0.5)
     assert found["latency"]["partial"]["p90"] == pytest.approx(0.25 + 0.9 * 0.5)
     assert found["relative_latency"] == {"sums": [0.5, 1.0], "numbers": [2.0, 4.0]}
-    assert found["calibration"]["ece"] == pytest.approx(0.25)
+    assert found["calibration"]["ece"] == pytest.approx((2 * 0.25 + 1) / 3, abs=1e-4)
+    assert found["calibration"]["nce"] > -10  # a wrong word of 1.0000, which is rounded
     assert "relative_latency" not in record(recipe, "base-seed7")["decodings"][0]
 
 

@@ -28,6 +28,9 @@ from wfst_entropy.metrics.latency import (
 )
 from wfst_entropy.metrics.wer import Recognition, error_stats, read_recogs
 
+# word-times-*.jsonl has four digits of a confidence: 1 stands for all that rounds to it
+_HALF_DIGIT = 0.00005
+
 
 def collect(
     table: ExperimentTable,
@@ -184,7 +187,7 @@ def _calibration(
         known = [w.get("confidence") for w in words[result.cut_id]["emitted"]]
         if len(known) != len(result.hyp) or None in known:
             continue
-        confidences += known
+        confidences += [min(max(c, _HALF_DIGIT), 1 - _HALF_DIGIT) for c in known]
         correct += correct_words(result.ref, result.hyp)
     found = calibration(confidences, correct)
     return found.as_dict() if found else None

@@ -41,13 +41,15 @@ flags = dict(zip(sys.argv[1::2], sys.argv[2::2]))
 folder = pathlib.Path(flags["--exp-dir"], "greedy")
 folder.mkdir()
 folder.joinpath("recogs-test-e1.txt").write_text(
-    "b:\\tref=['ON', 'AND', 'OFF']\\nb:\\thyp=['ON', 'OFF']\\na:\\tref=['UP']\\na:\\thyp=['DOWN']\\n")
+    "b:\\tref=['ON', 'AND', 'OFF']\\nb:\\thyp=['ON', 'OFF']\\n"
+    "a:\\tref=['UP']\\na:\\thyp=['DOWN']\\n")
 word = lambda w, s, e, c=0.75: {"word": w, "start": s, "end": e, "confidence": c}
 s = float(flags.get("--shift", 0))
 rows = [
     {"cut": "b", "aligned": [], "true": [word("ON", 0, 1), word("AND", 1, 2), word("OFF", 2, 3)],
      "emitted": [word("ON", 0.5 + s, 1 + s), word("OFF", 2.5 + s, 3.5 + s)]},
-    {"cut": "a", "aligned": [], "true": [word("UP", 0, 1)], "emitted": [word("DOWN", s, 1.0 + s, 1.0)]}]
+    {"cut": "a", "aligned": [], "true": [word("UP", 0, 1)],
+     "emitted": [word("DOWN", s, 1.0 + s, 1.0)]}]
 folder.joinpath("word-times-test-e1.jsonl").write_text("\\n".join(map(json.dumps, rows)))
 errors = {"insertions": 0, "deletions": 1, "substitutions": 0}
 folder.joinpath("summary-test-e1.json").write_text(json.dumps({

@@ -242,6 +242,7 @@ compose(a, b, max_states=2**31)
 """
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_a_huge_composition():
     """Rings of two primes have a thousand million pairs; without the signal this takes minutes."""
     process = subprocess.Popen(

@@ -34,7 +34,11 @@ def installed(tmp_path, monkeypatch):
     ("body", "reason"),
     [
         ("raise OSError('libcudart.so.13: cannot open')", "OSError: libcudart.so.13: cannot open"),
-        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "signal 11"),
+        pytest.param(
+            "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)",
+            "signal 11",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_backend_that_fails_to_import_is_reported(installed, body, reason):
@@ -44,6 +48,7 @@ def test_a_backend_that_fails_to_import_is_reported(installed, body, reason):
     assert reason in found.reason
 
 
+@pytest.mark.slow
 def test_env_finds_what_is_there(installed, monkeypatch):
     installed("fine_backend", "")
     monkeypatch.setattr(environment, "_TIED_TO_TORCH", {"fine_backend"})

@@ -56,6 +56,7 @@ def test_the_extension_does_not_link_against_torch():
     assert torn == []
 
 
+@pytest.mark.slow
 def test_without_the_extension_everything_still_works():
     program = (
         "import torch; from wfst_entropy import _native; from wfst_entropy.losses import *\n"

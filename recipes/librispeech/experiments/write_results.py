@@ -11,6 +11,7 @@ them is written by hand and kept.
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -58,6 +59,9 @@ def draw_plots(recipe_dir: Path) -> None:
 
 def main() -> None:
     """Write the page."""
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     try:
         draw_plots(RECIPE_DIR)
         text = results_page(RECIPE_DIR)

@@ -51,6 +51,7 @@ assert ours.ragged.__name__ == "wfst_entropy.compat.k2.ragged", ours.ragged.__na
 """
 
 
+@pytest.mark.slow
 def test_a_hand_made_alias_has_one_copy_of_each_module():
     command = [sys.executable, "-c", BY_HAND]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

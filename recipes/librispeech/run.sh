@@ -113,6 +113,9 @@ else
   set_default avg 9
   size=(--encoder-dim 256 --num-layers 12 --warm-up 5000)
 fi
+# Searches take one symbol of a frame, so that a model which may put several characters into one
+# loses them.
+[ "$token_type" != char ] || size+=(--rnnt-type modified)
 # The matrices of an LSTM's time step are small: a second thread makes it slower, not faster.
 [ "$encoder" != lstm ] || export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 if $use_transducer; then

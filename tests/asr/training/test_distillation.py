@@ -135,13 +135,15 @@ def test_the_engines_agree_on_all_terms_together():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("combination", COMBINATIONS, ids=lambda names: "+".join(names))
-@pytest.mark.parametrize("heads", [(True, False), (False, True), (True, True)])
 @pytest.mark.parametrize("kind", ["conditional", "raw"])
-@pytest.mark.parametrize("rnnt_type", ["regular", "modified", "constrained"])
-def test_the_engines_agree_on_every_combination(combination, heads, kind, rnnt_type):
-    train = TrainOptions(
-        prune_range=0, rnnt_type=rnnt_type, entropy_loss_scale=0.1, fastemit_lambda=0.01
-    )
+@pytest.mark.parametrize(
+    ("use_ctc", "rnnt_type"),
+    [(True, None), *itertools.product([False, True], ["regular", "modified", "constrained"])],
+)
+def test_the_engines_agree_on_every_combination(combination, kind, use_ctc, rnnt_type):
+    heads = (use_ctc, rnnt_type is not None)
+    of_transducer = {"rnnt_type": rnnt_type, "fastemit_lambda": 0.01} if rnnt_type else {}
+    train = TrainOptions(prune_range=0, entropy_loss_scale=0.1, **of_transducer)
     compare_engines(combination, train, heads, seq_distill_kind=kind)
 
 

@@ -115,7 +115,7 @@ else
 fi
 # Searches take one symbol of a frame, so that a model which may put several characters into one
 # loses them.
-[ "$token_type" != char ] || size+=(--rnnt-type modified)
+if $use_transducer && [ "$token_type" = char ]; then size+=(--rnnt-type modified); fi
 # The matrices of an LSTM's time step are small: a second thread makes it slower, not faster.
 [ "$encoder" != lstm ] || export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 if $use_transducer; then

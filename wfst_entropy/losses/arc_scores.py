@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from wfst_entropy.losses.rnnt_batch import RnntOptions, checked_rnnt_batch
@@ -44,8 +45,8 @@ def rnnt_arc_scores(
 
     Returns:
         The scores of blank (N, T, U + 1) and of labels (N, T, U), in nats, in the dtype of the
-        logits (float32 for half precision); -inf outside of windows. What stands beyond an
-        utterance's lengths is of no meaning.
+        logits (float32 for half precision); -inf outside of windows, 0 beyond an utterance's
+        lengths.
 
     Raises:
         FsaTypeError, FsaValueError: see `rnnt_alignment` and `rnnt_pruned_alignment`.
@@ -68,5 +69,21 @@ def rnnt_arc_scores(
         reuse_logits_for_grads=reuse_logits_for_grads and ranges is None,
     )
     if ranges is None:
-        return logit_planes(checked_rnnt_batch(logits, *args), options)
-    return pruned_planes(checked_pruned(logits, ranges, *args), options)
+        batch = checked_rnnt_batch(logits, *args)
+        planes = logit_planes(batch, options)
+    else:
+        pruned = checked_pruned(logits, ranges, *args)
+        batch, planes = pruned.windows, pruned_planes(pruned, options)
+    return _zero_beyond(planes, batch.logit_lengths, batch.targets.lengths)
+
+
+def _zero_beyond(
+    planes: tuple[Tensor, Tensor], logit_lengths: Tensor, target_lengths: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The scores of blank and of labels, 0 where there is no such frame or label."""
+    blank, label = planes
+    frames = torch.arange(blank.shape[1]) >= logit_lengths[:, None]
+    after = torch.arange(blank.shape[2]) - target_lengths[:, None]
+    no_blank = (frames[:, :, None] | (after > 0)[:, None, :]).to(blank.device)
+    no_label = (frames[:, :, None] | (after >= 0)[:, None, : label.shape[2]]).to(blank.device)
+    return blank.masked_fill(no_blank, 0.0), label.masked_fill(no_label, 0.0)

@@ -111,10 +111,11 @@ def test_a_transducer_of_the_same_folder_whole_and_as_streams(foreign):
     options = [
         *("--use-transducer", "1", "--prune-range", "3", "--stage", "10", "--exp-dir", str(exp)),
         *("--decoding-method", "greedy-search,fast-beam-search-LG", "--max-wer", "30"),
+        *("--num-epochs", "9"),
     ]
     done = _run(root, *options)
     assert done.returncode == 0, done.stdout + done.stderr
-    name = "test-clean-epoch-12-avg-2-use-averaged-model"
+    name = "test-clean-epoch-9-avg-2-use-averaged-model"
     report = (exp / "report/report.md").read_text()
     assert "tdnn, causal, CTC and transducer" in report and "| simple nll per frame |" in report
     for method in methods:
@@ -130,7 +131,7 @@ def test_a_transducer_of_the_same_folder_whole_and_as_streams(foreign):
     (scales,) = (exp / methods[1]).glob("scales-*.json")
     assert json.loads(scales.read_text())["tuned_on"] == ["dev-clean"]
 
-    again = _run(root, *options)
+    again = _run(root, *options, "--stage", "11", "--stop-stage", "11")
     assert again.returncode == 0, again.stdout + again.stderr
     assert again.stdout.count("decoded already, skipping") == 2
     assert again.stdout.count("streamed already, skipping") == 2

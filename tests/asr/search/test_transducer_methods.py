@@ -164,3 +164,17 @@ def test_a_lattice_that_was_searched_without_its_graph_cannot_be_scaled(tmp_path
     assert method.search(*UNSURE, [[]])[0].words == ["AB", "AC"]
     with pytest.raises(OptionError, match="searched with 0 cannot be scaled"):
         method.search_grid(*UNSURE, method.grid)
+
+
+def test_confidences_are_shares_of_the_lattice_where_scores_are_no_probabilities(tmp_path):
+    save_lg(tmp_path)
+    scales = {"ngram_lm_scale": 0.01, "ilme_scale": 0.3}
+    method = make_method("fast_beam_search_LG", setup(LangDir(tmp_path), scales))
+    (found,) = method.search(*UNSURE, [[]])
+    assert [w.confidence for w in found.times] == pytest.approx([0.55, 0.7], abs=0.02)
+    assert found.word_entropy is not None and 0 < found.word_entropy <= found.entropy
+    streams = method.stream_search(scales)
+    states = streams.advance(*UNSURE, [streams.start()])
+    (streamed,) = (method.hypothesis(result) for result in streams.results(states))
+    assert streamed.words == found.words
+    assert [w.confidence for w in streamed.times] == [None, None]

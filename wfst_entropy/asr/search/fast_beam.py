@@ -17,6 +17,7 @@ from wfst_entropy.asr.search.method import Hypothesis, Scales, SearchSetup
 from wfst_entropy.asr.search.transducer_method import TransducerMethod
 from wfst_entropy.decoding import Nbest, get_aux_labels
 from wfst_entropy.decoding.fast_beam_search import FastBeamSearch, FastBeamState
+from wfst_entropy.decoding.transducer import TransducerHypothesis
 from wfst_entropy.fsa import Fsa
 from wfst_entropy.metrics.wer import Recognition, error_stats
 
@@ -100,9 +101,29 @@ class FastBeamLG(FastBeam):
         for lm in scales
     )
 
+    def __init__(self, setup: SearchSetup) -> None:
+        super().__init__(setup)
+        scale = self.scales["ngram_lm_scale"]
+        self.reader = LatticeWords(setup, "ngram_lm_scale", scale, repeats=False)
+
     def load(self, setup: SearchSetup) -> Fsa | None:
         """LG."""
         return load_graph(setup.lang.path / "LG.pt", 3)
+
+    @torch.inference_mode()
+    def search(
+        self, encoder_out: Tensor, lengths: Tensor, refs: Sequence[Sequence[str]]
+    ) -> list[Hypothesis]:
+        """See `SearchMethod.search`; confidences are those of the lattice."""
+        search, states = self.streams(encoder_out, lengths, self.scales)
+        return self.reader.hypotheses(search.lattice(states), search.best_path(states))
+
+    def hypothesis(self, result: TransducerHypothesis) -> Hypothesis:
+        """See `TransducerMethod.hypothesis`."""
+        if self.scales["ilme_scale"] == 0:
+            return super().hypothesis(result)
+        # what is left after a subtraction is no probability
+        return hypothesis_of_tokens(result.tokens, result.frames, self.tokenizer)
 
 
 class FastBeamNbest(FastBeam):
@@ -176,11 +197,6 @@ class FastBeamNbestLG(FastBeamLG):
     """
 
     name: ClassVar[str] = "fast_beam_search_nbest_LG"
-
-    def __init__(self, setup: SearchSetup) -> None:
-        super().__init__(setup)
-        scale = self.scales["ngram_lm_scale"]
-        self.reader = LatticeWords(setup, "ngram_lm_scale", scale, repeats=False)
 
     @torch.inference_mode()
     def search(

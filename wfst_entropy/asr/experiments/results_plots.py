@@ -48,10 +48,12 @@ def plot_entropy_curves(rows: Sequence[RowRecords], path: Path) -> bool:
                     points = record["training"]["curve"]
                     for line, value in ((0, 1), (1, 2)):
                         x, y = [p[0] for p in points], [p[value] for p in points]
-                        label = row.name if record is row.first else None
+                        short = row.name.removeprefix(f"{group[0].name}-")
+                        label = short if record is row.first else None
                         axes[line][column].plot(x, y, color=colour, linewidth=1.0, label=label)
             axes[0][column].set_yscale("log")
-            axes[0][column].legend()
+            axes[0][column].set_title(group[0].name)
+            axes[1][column].legend(fontsize=6, loc="upper right")
             axes[1][column].set_xlabel("batches")
             axes[1][column].set_ylim(bottom=0)
         axes[0][0].set_ylabel("NLL, nats per frame")

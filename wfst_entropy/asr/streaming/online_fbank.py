@@ -12,8 +12,9 @@ from wfst_entropy.asr.data.fbank import SAMPLING_RATE, ExtractorName, make_extra
 # Samples of the windows of all extractors: 25 ms every 10 ms, the first centred at 5 ms.
 _WINDOW, _SHIFT = 400, 160
 _LEFT = (_WINDOW - _SHIFT) // 2
-# A matrix product of fewer rows rounds otherwise than that of a whole utterance.
-_SMALLEST_BLOCK = 4
+# Frames are computed this many at a time, each at its own place among them: a matrix product may
+# round a row otherwise where there are more or fewer rows, or where the row stands elsewhere.
+_BLOCK = 16
 
 
 def window_end(num_frames: int) -> float:
@@ -40,25 +41,36 @@ class FrameExtractor:
         self.num_mel_bins = num_mel_bins
         self._extractor: FeatureExtractor = make_extractor(name, num_mel_bins, snip_edges=True)
 
-    def frames(self, samples: Tensor, num_frames: int) -> Tensor:
-        """The first frames `(num_frames, F)` of samples that begin with the first one's window."""
-        if not num_frames:
-            return torch.zeros(0, self.num_mel_bins)
-        needed = (num_frames - 1) * _SHIFT + _WINDOW
-        missing = max(0, _SMALLEST_BLOCK - num_frames) * _SHIFT
-        block = torch.nn.functional.pad(samples[:needed], (0, missing))
-        found = self._extractor.extract(block.numpy(), SAMPLING_RATE)
-        return torch.from_numpy(np.asarray(found, dtype=np.float32)[:num_frames])
+    def frames(self, samples: Tensor, num_frames: int, first: int = 0) -> Tensor:
+        """Filter banks `(num_frames, F)`, the same bits in whatever pieces they are asked for.
+
+        Args:
+          samples: `(n,)` float32, from the first frame's window on.
+          num_frames: how many to compute.
+          first: the number of the first one in its stream.
+        """
+        blocks = [torch.zeros(0, self.num_mel_bins)]
+        done = 0
+        while done < num_frames:
+            place = (first + done) % _BLOCK
+            count = min(_BLOCK - place, num_frames - done)
+            block = torch.zeros((_BLOCK - 1) * _SHIFT + _WINDOW)
+            begin, length = place * _SHIFT, (count - 1) * _SHIFT + _WINDOW
+            block[begin : begin + length] = samples[done * _SHIFT : done * _SHIFT + length]
+            found = self._extractor.extract(block.numpy(), SAMPLING_RATE)
+            found = np.asarray(found, dtype=np.float32)[place : place + count]
+            blocks.append(torch.from_numpy(found))
+            done += count
+        return torch.cat(blocks)
 
 
 class OnlineFbank:
     """The filter banks of one stream at 16 kHz, each frame as soon as its window is there.
 
     Together the frames equal those that the extractor gives for the whole audio (100 a second,
-    samples reflected at both ends), however it is cut: bit for bit where a matrix product rounds a
-    row the same in blocks of 4 rows and more, and to 1e-5 anywhere.  Frame t needs the samples up
-    to `10 t + 17.5` ms; the last one or two come with `finish`.  As in whole files, audio shorter
-    than one window (25 ms) has no frames.
+    samples reflected at both ends) to 1e-5, and do not depend by a bit on how it is cut.  Frame t
+    needs the samples up to `10 t + 17.5` ms; the last one or two come with `finish`.  As in whole
+    files, audio shorter than one window (25 ms) has no frames.
 
     Args:
       extractor: may be shared by all streams.
@@ -109,7 +121,7 @@ class OnlineFbank:
         return self._take(remaining)
 
     def _take(self, num_frames: int) -> Tensor:
-        frames = self._extractor.frames(self._samples, num_frames)
+        frames = self._extractor.frames(self._samples, num_frames, self.num_frames)
         # a copy: a view would keep all samples that ever came
         self._samples = self._samples[num_frames * _SHIFT :].clone()
         self.num_frames += num_frames

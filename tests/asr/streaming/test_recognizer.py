@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,7 +17,9 @@ from wfst_entropy.asr.search.method import SearchSetup
 from wfst_entropy.asr.search.methods import make_method
 from wfst_entropy.asr.search.search_options import SearchOptions
 from wfst_entropy.asr.streaming.endpoint import EndpointOptions
+from wfst_entropy.asr.streaming.online_fbank import FrameExtractor
 from wfst_entropy.asr.streaming.recognizer import StreamingRecognizer
+from wfst_entropy.asr.streaming.stream import Stream
 from wfst_entropy.fsa import Fsa, FsaError, save_fsa
 from wfst_entropy.lang import LangDir
 
@@ -316,13 +320,51 @@ def test_a_stream_without_any_path_says_so(name, lang, monkeypatch):
     assert found.problem == hypothesis.problem != ""
 
 
+def test_samples_of_any_layout_are_the_same():
+    samples = (torch.arange(-400, 400) * 40).to(torch.int16).numpy()
+    streams = []
+    for each in (
+        samples,
+        np.frombuffer(samples.tobytes(), dtype=np.int16),  # cannot be written to
+        samples.astype(">i2"),
+        samples.repeat(2)[::2],
+        samples / np.longdouble(32768),
+        torch.from_numpy(samples).double() / 32768,
+    ):
+        stream = Stream(FrameExtractor(), [], None)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            stream.accept_waveform(16000, each)
+        streams.append(stream)
+    expected = streams[0].next_frames(100)
+    assert len(expected) == 4
+    assert all(torch.equal(stream.next_frames(100), expected) for stream in streams)
+
+
+def test_frames_wait_without_being_copied():
+    stream = Stream(FrameExtractor(), [], None)
+    (samples,) = utterances(48000)
+    for piece in samples.split([30000, 500, 17500]):
+        stream.accept_waveform(16000, piece)
+    stream.input_finished()
+    whole = stream.next_frames(1000)
+    first = stream._features[0].untyped_storage().data_ptr()
+    taken = []
+    while stream.num_frames_ready:
+        taken.append(stream.next_frames(7))
+        stream.drop_frames(len(taken[-1]))
+        if stream.num_frames < 180:  # of the first piece, an hour in earnest
+            assert stream._features[0].untyped_storage().data_ptr() == first
+    assert torch.equal(torch.cat(taken), whole) and len(whole) == 300
+
+
 @pytest.mark.parametrize(
     ("rate", "samples", "message"),
     [
         (16000, torch.zeros(2, 5), r"one channel, \(n,\), got \(2, 5\)"),
-        (16000, torch.tensor([0.0, torch.nan]), "nan at sample 1"),
+        (16000, torch.tensor([0.0, torch.nan]), r"nan at sample 1 of this piece, 0.0501 s after"),
         (16000, torch.zeros(5, dtype=torch.int64), "floating-point or int16, got torch.int64"),
-        (16000, [0.0, 0.0], "a tensor or an array of numbers, got list"),
+        (16000, [0.0, 0.0], "a tensor or an array, floating-point or int16, got list"),
         (44100, torch.zeros(5), "the stream began with 16000 Hz, got 44100"),
         (0, torch.zeros(5), "an integer in 1000"),
         (16000.5, torch.zeros(5), "an integer in 1000"),

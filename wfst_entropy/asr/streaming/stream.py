@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,8 @@ class Stream:
     ) -> None:
         self._fbank = OnlineFbank(extractor)
         self._resampler: OnlineResampler | None = None
-        self._features: list[Tensor] = []
+        self._features: deque[Tensor] = deque()
+        self._num_samples = 0  # at the stream's own rate
         self.sampling_rate: int | None = None
         self.is_finished = False
         # What the recogniser keeps here: rows of its batches, and the results of this segment.
@@ -66,8 +68,10 @@ class Stream:
         """
         self._check_rate(sampling_rate)
         checked = _checked_samples(samples)
+        self._check_finite(checked, sampling_rate)
         if self._resampler is None:
             self.sampling_rate, self._resampler = sampling_rate, OnlineResampler(sampling_rate)
+        self._num_samples += len(checked)
         self._keep(self._fbank.accept(self._resampler.accept(checked)))
 
     def _check_rate(self, sampling_rate: int) -> None:
@@ -86,6 +90,16 @@ class Stream:
                 f"sampling_rate: the stream began with {self.sampling_rate} Hz, got "
                 f"{sampling_rate}; begin another stream with create_stream()"
             )
+
+    def _check_finite(self, samples: Tensor, sampling_rate: int) -> None:
+        if bool(samples.isfinite().all()):
+            return
+        place = int((~samples.isfinite()).nonzero()[0])
+        raise FsaValueError(
+            f"samples: {float(samples[place])} at sample {place} of this piece, "
+            f"{(self._num_samples + place) / sampling_rate:.4f} s after the stream's beginning; "
+            "the stream is as before this piece"
+        )
 
     def input_finished(self) -> None:
         """Says that no more audio comes; what is left can be decoded then."""
@@ -107,15 +121,23 @@ class Stream:
 
     def next_frames(self, most: int) -> Tensor:
         """The next feature frames `(k, F)`, at most so many; they wait until they are dropped."""
-        self._features = [torch.cat(self._features)]
-        return self._features[0][:most]
+        taken, missing = [], most
+        for frames in self._features:
+            if not missing:
+                break
+            taken.append(frames[:missing])
+            missing -= len(taken[-1])
+        return torch.cat(taken)
 
     def drop_frames(self, num_frames: int) -> None:
         """The next feature frames are decoded."""
-        (waiting,) = self._features
-        # a copy: a view would keep all frames that ever waited
-        self._features = [waiting[num_frames:].clone()]
         self.num_frames += num_frames
+        while num_frames:
+            first = self._features.popleft()
+            if len(first) > num_frames:
+                # no copy: who gives an hour at once would wait for an hour's copy in each chunk
+                self._features.appendleft(first[num_frames:])
+            num_frames -= min(num_frames, len(first))
 
     @property
     def is_decoded(self) -> bool:
@@ -136,26 +158,26 @@ class Stream:
 
 
 def _checked_samples(samples: Tensor | np.ndarray) -> Tensor:
-    if isinstance(samples, np.ndarray) and samples.dtype.kind in "fi":
-        samples = torch.from_numpy(np.ascontiguousarray(samples))
+    """A copy in float32, for the caller may use its buffer again."""
+    if isinstance(samples, np.ndarray) and (
+        samples.dtype.kind == "f" or samples.dtype.newbyteorder("=") == np.int16
+    ):
+        # torch knows neither the other order of bytes, nor long floats, nor read-only buffers
+        kind = np.float32 if samples.dtype.kind == "f" else np.int16
+        with np.errstate(over="ignore"):  # infinity is refused with its place
+            samples = torch.from_numpy(np.array(samples, dtype=kind, order="C"))
     if not isinstance(samples, Tensor):
+        kind_of = getattr(samples, "dtype", type(samples).__name__)
         raise FsaTypeError(
-            f"samples: must be a tensor or an array of numbers, got {type(samples).__name__}"
-            + (f" of {samples.dtype}" if isinstance(samples, np.ndarray) else "")
+            f"samples: must be a tensor or an array, floating-point or int16, got {kind_of}"
         )
     if samples.dim() != 1:
         raise FsaValueError(
             f"samples: must be one channel, (n,), got {tuple(samples.shape)}; choose a channel, or "
             "decode each as a stream of its own"
         )
-    samples = samples.detach().cpu()
     if samples.dtype == torch.int16:
-        return samples.to(torch.float32) / _INT16
+        return samples.detach().cpu().to(torch.float32) / _INT16
     if not samples.is_floating_point():
         raise FsaTypeError(f"samples: must be floating-point or int16, got {samples.dtype}")
-    samples = samples.to(torch.float32)
-    if not bool(samples.isfinite().all()):
-        place = int((~samples.isfinite()).nonzero()[0])
-        raise FsaValueError(f"samples: {float(samples[place])} at sample {place} of this piece")
-    # the caller may use its buffer again
-    return samples.clone()
+    return samples.detach().to("cpu", torch.float32, copy=True)

@@ -136,7 +136,7 @@ def transcribe(
     end of the last word, as the model heard it. With --times a line `word start end partial-latency
     final-latency word` follows for each word that is final. Without --realtime a file comes as fast
     as it is read, and a word waits for the audio of its chunk and for the computer. Ctrl-C ends the
-    audio: its last words are printed, and the status is 130.
+    audio: its last words are printed, and the status is 130; a second one ends it all.
 
     For whole files, with confidences, alternatives or lattices, there is `wfst-entropy decode`.
     """
@@ -144,6 +144,7 @@ def transcribe(
         pieces = _pieces(source, sample_rate, realtime)
         _need_packages()
         from wfst_entropy.asr.search.search_options import SearchOptions
+        from wfst_entropy.asr.streaming.ctrl_c import until_ctrl_c
         from wfst_entropy.asr.streaming.endpoint import EndpointOptions
         from wfst_entropy.asr.streaming.live import LiveTranscription
         from wfst_entropy.asr.streaming.stream_decode_options import StreamDecodeOptions
@@ -173,7 +174,8 @@ def transcribe(
             options, search, lang_dir=lang_dir, endpoint=rules if endpoint else None
         )
         live = LiveTranscription(run.recognizer, realtime=realtime)
-        _print_results(live, pieces, times, json)
+        with until_ctrl_c(pieces) as audio:
+            _print_results(live, audio, times, json)
     if live.interrupted:
         raise typer.Exit(_STATUS_OF_CTRL_C)
 

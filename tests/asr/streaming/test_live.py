@@ -6,6 +6,7 @@ import dataclasses
 import io
 import itertools
 import json
+import signal
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from wfst_entropy.asr.models import ModelOptions, build_model
 from wfst_entropy.asr.options import OptionError
 from wfst_entropy.asr.search.search_options import SearchOptions
 from wfst_entropy.asr.streaming.audio_pieces import Piece, file_pieces, pcm_pieces
+from wfst_entropy.asr.streaming.ctrl_c import until_ctrl_c
 from wfst_entropy.asr.streaming.endpoint import EndpointOptions
 from wfst_entropy.asr.streaming.live import LiveTranscription
 from wfst_entropy.asr.streaming.recognizer import StreamingRecognizer
@@ -28,6 +30,7 @@ from wfst_entropy.asr.streaming.streaming_run import load_streaming_run
 from wfst_entropy.asr.training.checkpoint import save_checkpoint
 from wfst_entropy.asr.training.run_config import RunConfig
 from wfst_entropy.asr.training.train_options import TrainOptions
+from wfst_entropy.cli import transcribe as transcribe_verb
 from wfst_entropy.cli.main import app
 from wfst_entropy.fsa import FsaError
 
@@ -148,6 +151,36 @@ def test_ctrl_c_ends_the_audio_and_its_last_words_come(recognizer):
     expected = list(whole.results([Piece(torch.from_numpy(SAMPLES), 16000)]))
     assert live.interrupted and not whole.interrupted
     assert found[-1].result.is_final and found[-1].result.text == expected[-1].result.text != ""
+
+
+@pytest.mark.parametrize("line", [0, 1, None])
+def test_ctrl_c_right_after_a_line_loses_no_word(line, exp_dir, monkeypatch):
+    options = ("--exp-dir", exp_dir, "--chunk-size", 2)
+    _, expected, _ = transcribe("-", *options, source=SAMPLES.tobytes())
+    assert len(expected) > 3
+    last = len(expected) - 1
+    numbers, print_line = itertools.count(), transcribe_verb._print_line
+
+    def interrupted(told, replaces):
+        print_line(told, replaces)
+        if next(numbers) == (last if line is None else line):
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(transcribe_verb, "_print_line", interrupted)
+    code, lines, errors = transcribe("-", *options, source=SAMPLES.tobytes())
+    # what was heard by then, no more; at the last line nothing was left to end
+    kinds = [row.split("\t")[0] for row in lines]
+    assert kinds == ["partial"] * (last if line is None else line + 1) + ["final"]
+    assert code == (0 if line is None else 130) and "words in" in errors
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_second_ctrl_c_does_not_wait():
+    with until_ctrl_c([Piece(torch.from_numpy(SAMPLES), 16000)]) as audio:
+        next(audio)
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
 
 
 def test_no_segment_without_words(exp_dir):

@@ -106,22 +106,27 @@ class LiveTranscription:
         """Partial results whenever the text changes, and a final one for each segment with words.
 
         Args:
-          pieces: the audio. Ctrl-C while it is read ends the stream there.
+          pieces: the audio. Ctrl-C while it is waited for ends the stream there; `until_ctrl_c`
+            makes that of a Ctrl-C at any time.
 
         Raises:
           DataError: the audio is damaged, after the words before that place.
           FsaError: the model's output cannot be searched.
         """
         damage = None
-        try:
-            for piece in pieces:
-                self._wait_for(piece)
-                yield from self._go_on(piece)
-        except KeyboardInterrupt:
-            self.interrupted = True
-        except DataError as error:
-            damage = error
-        yield from self._go_on(None)
+        coming = iter(pieces)
+        while True:
+            try:
+                piece = next(coming, None)
+                if piece is not None:
+                    self._wait_for(piece)
+            except KeyboardInterrupt:
+                self.interrupted, piece = True, None
+            except DataError as error:
+                damage, piece = error, None
+            yield from self._go_on(piece)
+            if piece is None:
+                break
         if damage is not None:
             raise damage
 

@@ -128,7 +128,8 @@ def test_missing_keys_take_their_default_and_other_sections_are_left_alone(tmp_p
         ("toy:\n  encoder: rnn\n", "needs one of"),
         ("toy:\n  num_layers: 0\n", "section 'toy:': num_layers: needs at least 1"),
         ("model: {}\n", "has no section 'toy:'; it has"),
-        ("toy: [\n", "cannot read the configuration"),
+        ("toy: [\n", "cannot be read as YAML"),
+        ("toy:\n  a: 1\n  a: 2\n", r"config.yaml:3: 'a' is given twice, line 2 has it too"),
         ("", "needs sections such as"),
     ],
 )
@@ -141,5 +142,5 @@ def test_bad_config_files_are_explained(tmp_path, text, wording):
 
 
 def test_no_config_file(tmp_path):
-    with pytest.raises(OptionError, match=r"config.yaml: cannot read"):
+    with pytest.raises(OptionError, match=r"config.yaml: cannot be read"):
         load_config(tmp_path / "config.yaml", ToyOptions)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from wfst_entropy.asr.yaml_file import YamlError, read_yaml
 from wfst_entropy.fsa.atomic_file import replacing
 from wfst_entropy.fsa.errors import FsaError
 
@@ -229,15 +230,13 @@ def load_config(
       One instance per class. A key that is missing takes its default.
 
     Raises:
-      OptionError: when the file cannot be read, a section is missing, or a key is unknown or has a
-        value of the wrong type.
+      OptionError: when the file cannot be read, a section is missing, or a key is unknown, is there
+        twice or has a value of the wrong type.
     """
-    import yaml
-
     try:
-        content = yaml.safe_load(Path(path).read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise OptionError(f"{path}: cannot read the configuration ({error})") from error
+        content = read_yaml(path)
+    except YamlError as error:
+        raise OptionError(str(error)) from error
     if not isinstance(content, dict):
         raise OptionError(f"{path}: needs sections such as 'model:', got {type(content).__name__}")
     for options_type in may_lack:

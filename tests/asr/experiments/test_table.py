@@ -72,7 +72,9 @@ def test_rows_become_commands(tmp_path):
         ("name: student", "name: base", "row base: there is another one"),
         ("baseline: base", "baseline: student", "row more: needs 'student'"),
         ("script: train.py,", "", r"stage train: \['script'\] missing"),
-        ("rows:", "rows: [", "cannot be read as a table"),
+        ("rows:", "rows: [", "cannot be read as YAML"),
+        ("title: A toy", "name: other", r"toy.yaml:3: 'name' is given twice, line 2 has it too"),
+        ("{encoder: lstm}", "{encoder: lstm, encoder: tdnn}", "'encoder' is given twice"),
         ("flags: {train: {encoder: lstm}}", "flags: [train]", "flags: needs names with values"),
         ("flags: {train: {encoder: lstm}}", "flags: {train: 3}", "base: flags of train: needs nam"),
         ("run: [train, decode]", "run: train", "row base: run: needs a list, got 'train'"),
@@ -87,6 +89,20 @@ def test_what_is_refused(tmp_path, old, new, message):
     assert old in TABLE
     with pytest.raises(OptionError, match=message):
         table_of(tmp_path, TABLE.replace(old, new, 1))
+
+
+def test_what_comes_from_elsewhere_may_be_given_again(tmp_path):
+    rows = """
+  - name: other
+    run: [train]
+    flags: {train: &shared {encoder: tdnn, layers: 1}}
+  - name: deeper
+    run: [train]
+    flags: {train: {<<: *shared, layers: 2}}
+"""
+    table = table_of(tmp_path, TABLE + rows.lstrip("\n"))
+    (train,) = table.commands("deeper", 1, Path("data"), Path("exp"))
+    assert train.command.endswith("--aug true --encoder tdnn --layers 2")
 
 
 def test_a_missing_file(tmp_path):

@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from wfst_entropy.asr.options import OptionError
+from wfst_entropy.asr.yaml_file import YamlError, read_yaml
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 _PLACE = re.compile(r"\{(\w+)(?::([^{}]*))?\}")
@@ -139,15 +140,13 @@ def read_table(path: Path) -> ExperimentTable:
       path: YAML as described in the module.
 
     Raises:
-      OptionError: the file cannot be read, or something in it is missing, unknown or circular; the
-        message names file and row.
+      OptionError: the file cannot be read, or something in it is missing, unknown, there twice or
+        circular; the message names file and row or line.
     """
-    import yaml
-
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise OptionError(f"{path}: cannot be read as a table of experiments: {error}") from error
+        content = read_yaml(path)
+    except YamlError as error:
+        raise OptionError(str(error)) from error
     try:
         table = _table(content)
     except OptionError as error:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from lhotse.dataset import K2SpeechRecognitionDataset
 
 from wfst_entropy.asr.data import asr_datamodule
 from wfst_entropy.asr.data.asr_datamodule import AsrDataModule, DataOptions
@@ -278,6 +279,38 @@ def test_a_batch_of_which_nothing_loads_is_replaced_so_that_their_number_stays(
     assert [ids(a) == ids(b) for a, b in zip(whole, damaged, strict=True)].count(False) == 1
     assert bad not in ids(damaged[5])
     assert same(AsrDataModule(options(own_data, **settings)).train_batches(1, 4), damaged[4:])
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("you tried to: not enough memory")])
+def test_a_batch_too_large_for_the_memory_is_made_smaller(
+    prepared_data: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    settings = {"max_duration": 15.0, "bucketing_sampler": False, "enable_spec_aug": False}
+    whole = list(AsrDataModule(options(prepared_data, **settings)).train_batches(1))
+    fits = 2
+    assert max(len(ids(batch)) for batch in whole) > 2 * fits
+    read = K2SpeechRecognitionDataset.__getitem__
+
+    def getitem(self: Any, cuts: Any) -> Any:
+        if len(cuts) > fits:
+            raise error
+        return read(self, cuts)
+
+    monkeypatch.setattr(K2SpeechRecognitionDataset, "__getitem__", getitem)
+    data = AsrDataModule(options(prepared_data, **settings))
+    smaller = list(data.train_batches(1))
+    assert len(smaller) == len(whole)
+    left_out = set()
+    for before, now in zip(whole, smaller, strict=True):
+        assert 1 <= len(ids(now)) <= fits
+        missing = set(ids(before)) - set(ids(now))
+        assert now["num_failed"] == len(missing) == len(ids(before)) - len(ids(now))
+        left_out |= missing
+    assert set(data.failed) == left_out
+    assert all("lower --max-duration" in data.failed[name].cause for name in left_out)
+    error = ValueError("of another kind")
+    with pytest.raises(DataError, match="though each of its cuts can: ValueError: of another kind"):
+        list(data.train_batches(2))
 
 
 def test_a_truncated_archive_loses_the_utterances_at_its_end_only(own_data: Path) -> None:

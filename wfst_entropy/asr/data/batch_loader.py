@@ -15,6 +15,7 @@ from lhotse.dataset import K2SpeechRecognitionDataset
 
 from wfst_entropy.asr.data.errors import DataError, brief
 from wfst_entropy.asr.data.manifest_files import Excluded
+from wfst_entropy.asr.out_of_memory import is_out_of_memory
 
 
 @dataclass(frozen=True)
@@ -30,12 +31,20 @@ class LoadedBatch:
     failed: list[Excluded]
 
 
+_TOO_MANY = (
+    "memory does not suffice to load it with the others of its batch, lower --max-duration or "
+    "--num-workers"
+)
+
 # What names the place of a batch in the training, and its cuts.
 Item = tuple[tuple[int, ...], CutSet]
 
 
 class BatchLoader(torch.utils.data.Dataset[LoadedBatch]):
     """Loads, pads and augments batches; cuts that fail are left out and named.
+
+    Where memory does not suffice for a batch, though it does for each of its cuts, half of them are
+    left out, and half of the rest, until it does.
 
     Args:
       dataset: lhotse's dataset; it may draw from the global random generators.
@@ -61,25 +70,30 @@ class BatchLoader(torch.utils.data.Dataset[LoadedBatch]):
             loaded one by one only.
         """
         seed, cuts = item
-        batch, cause = self._try(seed, cuts)
-        if batch is not None:
+        batch, error = self._try(seed, cuts)
+        if error is None:
             return LoadedBatch(batch, [])
         good, failed = [], []
         for cut in cuts:
-            single, why = self._try(seed, CutSet.from_cuts([cut]))
-            if single is None:
-                failed.append(Excluded(cut.id, f"cannot be loaded: {why}", storage_of(cut)))
-            else:
+            _, why = self._try(seed, CutSet.from_cuts([cut]))
+            if why is None:
                 good.append(cut)
-        if good and failed:
-            batch, cause = self._try(seed, CutSet.from_cuts(good))
-        if good and batch is None:
-            raise DataError(
-                f"the batch with {good[0].id} ({storage_of(good[0])}) cannot be loaded though "
-                f"each of its cuts can: {cause}"
-            )
+            else:
+                failed.append(Excluded(cut.id, f"cannot be loaded: {brief(why)}", storage_of(cut)))
         if not good:
-            batch = self.stand_in(seed, failed)
+            return LoadedBatch(self.stand_in(seed, failed), failed)
+        if failed:
+            batch, error = self._try(seed, CutSet.from_cuts(good))
+        while error is not None:
+            if len(good) == 1 or not is_out_of_memory(error):
+                raise DataError(
+                    f"the batch with {good[0].id} ({storage_of(good[0])}) cannot be loaded though "
+                    f"each of its cuts can: {brief(error)}"
+                )
+            half = (len(good) + 1) // 2
+            failed += [Excluded(cut.id, _TOO_MANY, storage_of(cut)) for cut in good[half:]]
+            good = good[:half]
+            batch, error = self._try(seed, CutSet.from_cuts(good))
         return LoadedBatch(batch, failed)
 
     def stand_in(self, seed: tuple[int, ...], failed: list[Excluded]) -> dict[str, Any] | None:
@@ -106,13 +120,15 @@ class BatchLoader(torch.utils.data.Dataset[LoadedBatch]):
             "--stop-stage 3"
         )
 
-    def _try(self, seed: tuple[int, ...], cuts: CutSet) -> tuple[dict[str, Any] | None, str | None]:
+    def _try(
+        self, seed: tuple[int, ...], cuts: CutSet
+    ) -> tuple[dict[str, Any] | None, Exception | None]:
         try:
             with seeded(seed):
                 return self._dataset[cuts], None
         # Storage and audio backends raise errors of many kinds; each means a cut of no use.
         except Exception as error:  # noqa: BLE001
-            return None, brief(error)
+            return None, error.with_traceback(None)  # which holds what was loaded
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from wfst_entropy.asr.models.batch_norm import MaskedBatchNorm
+from wfst_entropy.asr.out_of_memory import is_out_of_memory
 from wfst_entropy.asr.training.criterion import LossSums, TrainingCriterion
 from wfst_entropy.asr.training.utterances import Utterances
 from wfst_entropy.fsa.errors import FsaRuntimeError
@@ -17,24 +18,7 @@ from wfst_entropy.fsa.errors import FsaRuntimeError
 # all processes, which need not wait for each other to learn the number of their frames first.
 GRADIENT_UNIT = 2.0**-10
 
-# How CPU allocators of torch's versions, and its backends, say so without an error of their own.
-_OUT_OF_MEMORY_WORDS = ("not enough memory", "can't allocate memory", "out of memory")
-
 _NOT_FINITE = "its loss is not finite"
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error says that memory does not suffice.
-
-    >>> is_out_of_memory(MemoryError()), is_out_of_memory(RuntimeError("shape mismatch"))
-    (True, False)
-    """
-    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
-        return True
-    message = str(error).lower()
-    return isinstance(error, RuntimeError) and any(
-        words in message for words in _OUT_OF_MEMORY_WORDS
-    )
 
 
 def share_of_batch(

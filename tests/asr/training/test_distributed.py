@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -226,3 +227,31 @@ def test_torchrun_trains_and_the_model_can_be_loaded(two_processes):
     encoder_out, lengths = model(torch.randn(1, 40, 80), torch.tensor([40]))
     log_probs = model.ctc_log_probs(encoder_out)
     assert log_probs.shape == (1, 10, config.model.vocab_size) and lengths.tolist() == [10]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("in_use", [False, True])
+def test_what_a_started_process_refuses_is_told_in_one_line(train_arguments, tmp_path, in_use):
+    with socket.socket() as other:
+        other.bind(("", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        if not in_use:
+            other.close()
+        arguments = train_arguments(
+            exp_dir=tmp_path / "exp",
+            init_from=tmp_path / "nothing.pt",
+            world_size=2,
+            master_port=port,
+        )
+        done = subprocess.run(
+            [sys.executable, ROOT / "recipes/librispeech/train.py", *arguments],
+            env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+    expected = f"master_port: {port} is in use" if in_use else "nothing.pt: there is no such"
+    (message,) = [line for line in done.stderr.splitlines() if "error:" in line]
+    assert message.startswith("train.py: error: ") and expected in message
+    assert done.returncode == 1 and "Traceback" not in done.stderr

@@ -14,9 +14,13 @@ import torch.multiprocessing as mp
 from torch import Tensor
 
 from wfst_entropy.asr.options import OptionError
+from wfst_entropy.fsa.errors import FsaError, FsaRuntimeError
 
 # values in one message between processes
 _BUCKET_SIZE = 10_000_000
+# characters of an error that a process tells the one that started it: what a pipe holds without a
+# reader, from several processes
+_MAX_MESSAGE = 8000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +52,9 @@ def launch(run: Callable[..., None], world_size: int, master_port: int, *args: A
 
     Raises:
       OptionError: when torchrun started the process and ``world_size`` says otherwise.
+      FsaRuntimeError: with the message of the first new process that raised an
+        :class:`~wfst_entropy.fsa.errors.FsaError` or an ``OSError``; other errors come with the
+        process's traceback.
 
     >>> launch(lambda rank, word: print(rank.world_size, word), 1, 12354, "process")
     1 process
@@ -67,7 +74,13 @@ def launch(run: Callable[..., None], world_size: int, master_port: int, *args: A
     else:
         os.environ["MASTER_ADDR"] = "localhost"
         os.environ["MASTER_PORT"] = str(master_port)
-        mp.spawn(_spawned, args=(world_size, run, args), nprocs=world_size, join=True)
+        told = mp.get_context("spawn").SimpleQueue()
+        try:
+            mp.spawn(_spawned, args=(world_size, told, run, args), nprocs=world_size, join=True)
+        except (mp.ProcessRaisedException, mp.ProcessExitedException):
+            if told.empty():
+                raise
+            raise FsaRuntimeError(told.get()) from None
 
 
 @contextlib.contextmanager
@@ -81,10 +94,21 @@ def process_group(rank: int, world_size: int, local_rank: int) -> Iterator[Proce
 
     Yields:
       This process's :class:`ProcessRank`.
+
+    Raises:
+      OptionError: when another program listens at the port.
     """
     device = _device(local_rank)
     backend = "nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, rank=rank, world_size=world_size)
+    try:
+        dist.init_process_group(backend, rank=rank, world_size=world_size)
+    except RuntimeError as error:
+        if "EADDRINUSE" not in str(error):
+            raise
+        raise OptionError(
+            f"master_port: {os.environ.get('MASTER_PORT')} is in use, maybe by another training on "
+            "this machine; give another --master-port"
+        ) from error
     try:
         yield ProcessRank(rank, world_size, device)
     finally:
@@ -166,11 +190,18 @@ def _sum_bucket(parameters: list[Tensor]) -> None:
         gradient.copy_(part.view_as(gradient))
 
 
-def _spawned(rank: int, world_size: int, run: Callable[..., None], args: tuple[Any, ...]) -> None:
+def _spawned(
+    rank: int, world_size: int, told: Any, run: Callable[..., None], args: tuple[Any, ...]
+) -> None:
+    """One of the new processes; puts the message of an error that a user can mend into ``told``."""
     if not torch.cuda.is_available():
         torch.set_num_threads(max(1, torch.get_num_threads() // world_size))
-    with process_group(rank, world_size, rank) as process:
-        run(process, *args)
+    try:
+        with process_group(rank, world_size, rank) as process:
+            run(process, *args)
+    except (FsaError, OSError) as error:
+        told.put(str(error)[:_MAX_MESSAGE])
+        raise
 
 
 def _device(local_rank: int) -> torch.device:

@@ -20,13 +20,13 @@ from typing import Any
 
 import torch
 
+from wfst_entropy.asr.data.utterances import Utterances
 from wfst_entropy.asr.models import AsrModel, ModelOptions, build_model
 from wfst_entropy.asr.training.criterion import TrainingCriterion
 from wfst_entropy.asr.training.distill_options import DistillOptions
 from wfst_entropy.asr.training.distillation import Distiller
 from wfst_entropy.asr.training.teacher import Teacher
 from wfst_entropy.asr.training.train_options import TrainOptions
-from wfst_entropy.asr.training.utterances import Utterances
 
 HEADS = {"ctc": (True, False), "transducer": (False, True)}
 TERMS: dict[str, dict[str, float]] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +25,22 @@ LEVELS = {
     "asr": 4,
     "compat": 4,
     "cli": 5,
+}
+# The floors of the largest room.
+ASR_LEVELS = {
+    "options": 0,
+    "environment": 0,
+    "word_pieces": 0,
+    "data": 1,
+    "models": 1,
+    "search": 2,
+    "training": 2,
+    "decode": 3,
+    "export": 4,
+    "report": 4,
+    "transcribe": 4,
+    "streaming": 5,
+    "experiments": 5,
 }
 # The one arrow between neighbours: fsa asks _native for its kernels.
 NEIGHBOURS = {("fsa", "_native")}
@@ -60,6 +77,7 @@ def _modules(node: ast.Import | ast.ImportFrom, package: list[str]) -> list[str]
     return [".".join([*base, alias.name]) for alias in node.names]
 
 
+@cache
 def imports_of(root: Path) -> list[Import]:
     """Every import statement below the package folder `root`."""
     found = []
@@ -70,35 +88,38 @@ def imports_of(root: Path) -> list[Import]:
     return found
 
 
-def room_of(file: Path, root: Path) -> str:
-    """The room a file stands in: a folder or a module right below the package."""
-    first = file.relative_to(root).parts[0]
-    return first.removesuffix(".py")
+def room_of(file: Path, root: Path, inside: tuple[str, ...] = ()) -> str | None:
+    """The room a file stands in: a folder or a module right below the package, or below a room."""
+    names = file.relative_to(root).with_suffix("").parts
+    return names[len(inside)] if names[: len(inside)] == inside else None
 
 
-def violations(root: Path) -> list[str]:
-    """Import statements that break a rule of the house, in words."""
+def violations(
+    root: Path, levels: dict[str, int] = LEVELS, inside: tuple[str, ...] = ()
+) -> list[str]:
+    """Import statements that break a rule of the house, or of one of its rooms, in words."""
     wrong = []
+    house = (root.name, *inside)
     for item in imports_of(root):
-        here = room_of(item.file, root)
-        parts = item.module.split(".")
+        here = room_of(item.file, root, inside)
+        parts = tuple(item.module.split("."))
         where = f"{item.file.relative_to(root.parent)}:{item.line}"
-        if here in ("__init__", "__main__"):
-            continue  # the front door shows every room
-        if here not in LEVELS:
+        if here is None or here in ("__init__", "__main__"):
+            continue  # another house; the front door shows every room
+        if here not in levels:
             wrong.append(f"{where}: room {here!r} has no level; add it to LEVELS")
             continue
-        if parts[0] in HEAVY and LEVELS[here] <= 3 and not item.deferred:
-            wrong.append(f"{where}: {here} (L{LEVELS[here]}) imports {parts[0]} at import time")
-        if parts[0] != root.name or len(parts) < 2:
+        if parts[0] in HEAVY and not inside and levels[here] <= 3 and not item.deferred:
+            wrong.append(f"{where}: {here} (L{levels[here]}) imports {parts[0]} at import time")
+        if parts[: len(house)] != house or len(parts) <= len(house):
             continue
-        there = parts[1]
+        there = parts[len(house)]
         if there == here or (here, there) in NEIGHBOURS or there.startswith("__"):
             continue
-        if there not in LEVELS:
+        if there not in levels:
             wrong.append(f"{where}: imports {item.module}; {there!r} is no room")
-        elif LEVELS[there] >= LEVELS[here]:
-            way = "sideways" if LEVELS[there] == LEVELS[here] else "upward"
+        elif levels[there] >= levels[here]:
+            way = "sideways" if levels[there] == levels[here] else "upward"
             wrong.append(f"{where}: {way} arrow, {here} imports {item.module}")
     return wrong
 
@@ -107,6 +128,13 @@ def test_imports_go_down_only():
     root = Path(wfst_entropy.__file__).parent
     assert imports_of(root), "the walker found no import at all"
     assert violations(root) == []
+
+
+def test_imports_inside_asr_go_down_only():
+    root = Path(wfst_entropy.__file__).parent
+    rooms = {room_of(item.file, root, ("asr",)) for item in imports_of(root)}
+    assert rooms >= ASR_LEVELS.keys(), "the walker found no import in some room"
+    assert violations(root, ASR_LEVELS, ("asr",)) == []
 
 
 def test_recipes_do_not_import_each_other():
@@ -134,6 +162,8 @@ def test_the_walker_sees_a_bad_tree(tmp_path):
         "from ..topologies import ctc\ndef f():\n    import lhotse\n",
         "metrics/heavy.py": "try:\n    import lhotse.cut\nexcept ImportError:\n    lhotse = None\n",
         "asr/data.py": "import lhotse\nfrom wfst_entropy.helpers import x\n",
+        "asr/models/up.py": "from wfst_entropy.asr.training import loop\n",
+        "asr/training/loop.py": "from wfst_entropy.asr.models import up\n",
         "attic/old.py": "import os\n",
     }
     for name, text in files.items():
@@ -148,4 +178,8 @@ def test_the_walker_sees_a_bad_tree(tmp_path):
         "wfst_entropy/losses/side.py:2: sideways arrow, losses imports "
         "wfst_entropy.decoding.alignment",
         "wfst_entropy/metrics/heavy.py:2: metrics (L3) imports lhotse at import time",
+    ]
+    assert violations(root, {"data": 0, "models": 1, "training": 2}, ("asr",)) == [
+        "wfst_entropy/asr/models/up.py:1: upward arrow, models imports "
+        "wfst_entropy.asr.training.loop"
     ]

@@ -36,17 +36,23 @@ from rich.console import Console
 
 from wfst_entropy.asr.data.asr_datamodule import AsrDataModule
 from wfst_entropy.asr.data.tokenizer import load_tokenizer
-from wfst_entropy.asr.decode_options import DecodeOptions
-from wfst_entropy.asr.decode_results import write_test_set
-from wfst_entropy.asr.decode_run import Decoder, TimeSpent, decode_test_set
-from wfst_entropy.asr.decode_setup import (
+from wfst_entropy.asr.decode.decode_options import DecodeOptions
+from wfst_entropy.asr.decode.decode_results import write_test_set
+from wfst_entropy.asr.decode.decode_setup import (
     data_options,
     decode_parser,
     progress_of,
     refuse_contradictions,
-    refuse_other_tokens,
     start_log,
     tuned_scales,
+)
+from wfst_entropy.asr.decode.decoded_utterance import TimeSpent
+from wfst_entropy.asr.decode.decoder import Decoder, decode_test_set
+from wfst_entropy.asr.decode.tuning import (
+    refuse_test_sets,
+    scales_file,
+    tune,
+    write_scales,
 )
 from wfst_entropy.asr.options import (
     from_args,
@@ -55,14 +61,8 @@ from wfst_entropy.asr.options import (
 from wfst_entropy.asr.search.method import SearchSetup, setting_name
 from wfst_entropy.asr.search.methods import make_method
 from wfst_entropy.asr.search.search_options import SearchOptions
-from wfst_entropy.asr.search.tuning import (
-    refuse_test_sets,
-    scales_file,
-    tune,
-    write_scales,
-)
 from wfst_entropy.asr.training.checkpoint import load_model
-from wfst_entropy.asr.training.run_config import RunConfig
+from wfst_entropy.asr.training.run_config import RunConfig, refuse_other_tokens
 from wfst_entropy.fsa.errors import FsaError
 from wfst_entropy.lang import LangDir
 

@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from wfst_entropy.asr.data.asr_datamodule import DataOptions
-from wfst_entropy.asr.decode_options import DecodeOptions
+from wfst_entropy.asr.decode.decode_options import DecodeOptions
 from wfst_entropy.asr.export.export_options import ExportOptions
 from wfst_entropy.asr.export.parity import Parity, parity_table
 from wfst_entropy.asr.export.run import Exported, check_export, export_model, load_for_export

@@ -23,24 +23,23 @@ import torch
 
 from wfst_entropy.asr.data.asr_datamodule import AsrDataModule
 from wfst_entropy.asr.data.tokenizer import load_tokenizer
-from wfst_entropy.asr.decode_options import DecodeOptions
-from wfst_entropy.asr.decode_run import Decoder
-from wfst_entropy.asr.decode_setup import (
+from wfst_entropy.asr.decode.decode_options import DecodeOptions
+from wfst_entropy.asr.decode.decode_setup import (
     data_options,
     decode_parser,
     progress_of,
     refuse_contradictions,
-    refuse_other_tokens,
     start_log,
     tuned_scales,
 )
+from wfst_entropy.asr.decode.decoder import Decoder
+from wfst_entropy.asr.decode.pseudo_label_run import LabelFile, LabelOptions, label_batches
 from wfst_entropy.asr.options import from_args
-from wfst_entropy.asr.pseudo_label_run import LabelFile, LabelOptions, label_batches
 from wfst_entropy.asr.search.method import SearchSetup
 from wfst_entropy.asr.search.methods import make_method
 from wfst_entropy.asr.search.search_options import SearchOptions
 from wfst_entropy.asr.training.checkpoint import load_model
-from wfst_entropy.asr.training.run_config import RunConfig
+from wfst_entropy.asr.training.run_config import RunConfig, refuse_other_tokens
 from wfst_entropy.fsa.errors import FsaError
 from wfst_entropy.lang import LangDir
 

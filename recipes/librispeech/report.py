@@ -23,13 +23,12 @@ from rich.table import Table as RichTable
 
 from wfst_entropy.asr.data.asr_datamodule import AsrDataModule
 from wfst_entropy.asr.data.tokenizer import load_tokenizer
-from wfst_entropy.asr.decode_options import DecodeOptions
-from wfst_entropy.asr.decode_run import Decoder
-from wfst_entropy.asr.method_table import method_tables, methods_decoded
+from wfst_entropy.asr.decode.decode_options import DecodeOptions
+from wfst_entropy.asr.decode.decoder import Decoder
 from wfst_entropy.asr.options import OptionError, from_args, make_parser
-from wfst_entropy.asr.plots import plot_training_curves
-from wfst_entropy.asr.report import (
-    Table,
+from wfst_entropy.asr.report.method_table import method_tables, methods_decoded
+from wfst_entropy.asr.report.plots import plot_training_curves
+from wfst_entropy.asr.report.report import (
     draw_alignments,
     entropy_table,
     read_decode_config,
@@ -41,8 +40,9 @@ from wfst_entropy.asr.report import (
     wer_table,
     word_time_table,
 )
+from wfst_entropy.asr.report.stream_table import stream_tables
+from wfst_entropy.asr.report.table import Table
 from wfst_entropy.asr.search.methods import METHODS, method_name
-from wfst_entropy.asr.stream_table import stream_tables
 from wfst_entropy.asr.training.checkpoint import load_model
 from wfst_entropy.asr.training.run_config import RunConfig
 from wfst_entropy.fsa.atomic_file import replacing

@@ -30,15 +30,16 @@ import torch
 from wfst_entropy.asr.data.asr_datamodule import AsrDataModule
 from wfst_entropy.asr.data.manifest_files import iter_cuts
 from wfst_entropy.asr.data.manifests import PREFIX
-from wfst_entropy.asr.decode_results import write_test_set
-from wfst_entropy.asr.decode_run import Decoder, TimeSpent, decode_test_set
-from wfst_entropy.asr.decode_setup import (
+from wfst_entropy.asr.decode.decode_results import write_test_set
+from wfst_entropy.asr.decode.decode_setup import (
     data_options,
     decode_parser,
     progress_of,
     refuse_contradictions,
     start_log,
 )
+from wfst_entropy.asr.decode.decoded_utterance import TimeSpent
+from wfst_entropy.asr.decode.decoder import Decoder, decode_test_set
 from wfst_entropy.asr.options import from_args, save_config
 from wfst_entropy.asr.search.search_options import SearchOptions
 from wfst_entropy.asr.streaming.recognizer import StreamingRecognizer

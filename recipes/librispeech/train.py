@@ -32,6 +32,7 @@ import torch
 from wfst_entropy.asr.data.asr_datamodule import AsrDataModule, DataOptions
 from wfst_entropy.asr.data.pseudo_labels import PseudoLabels
 from wfst_entropy.asr.data.tokenizer import load_tokenizer
+from wfst_entropy.asr.data.utterances import TokenEncoder, read_batch
 from wfst_entropy.asr.environment import environment_json
 from wfst_entropy.asr.models import ModelOptions, build_model
 from wfst_entropy.asr.options import OptionError, from_args, make_parser
@@ -63,7 +64,6 @@ from wfst_entropy.asr.training.train_loop import (
 )
 from wfst_entropy.asr.training.train_options import TrainOptions
 from wfst_entropy.asr.training.train_state import TrainState, seed_batch
-from wfst_entropy.asr.training.utterances import TokenEncoder, read_batch
 from wfst_entropy.fsa.atomic_file import replacing
 from wfst_entropy.fsa.errors import FsaError
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from wfst_entropy.asr.data.asr_datamodule import DataOptions
-from wfst_entropy.asr.decode_options import DecodeOptions
+from wfst_entropy.asr.decode.decode_options import DecodeOptions
+from wfst_entropy.asr.decode.pseudo_label_run import LabelOptions
 from wfst_entropy.asr.experiments.table import read_table
 from wfst_entropy.asr.models import ModelOptions
 from wfst_entropy.asr.options import from_args, make_parser
-from wfst_entropy.asr.pseudo_label_run import LabelOptions
 from wfst_entropy.asr.search.search_options import SearchOptions
 from wfst_entropy.asr.streaming.stream_decode_options import StreamDecodeOptions
 from wfst_entropy.asr.training.distill_options import DistillOptions

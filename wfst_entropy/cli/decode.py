@@ -195,7 +195,7 @@ def _model(
     exp_dir: Path, epoch: int, iteration: int, avg: int, use_averaged_model: bool
 ) -> AcousticModel:
     try:
-        from wfst_entropy.asr.decode_options import DecodeOptions
+        from wfst_entropy.asr.decode.decode_options import DecodeOptions
         from wfst_entropy.asr.transcribe.acoustic_model import AcousticModel
     except ImportError as error:
         typer.echo(

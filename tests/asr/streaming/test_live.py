@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from wfst_entropy.asr.data.asr_datamodule import DataOptions
 from wfst_entropy.asr.data.errors import DataError
+from wfst_entropy.asr.decode.streaming_word import StreamingWord
 from wfst_entropy.asr.models import ModelOptions, build_model
 from wfst_entropy.asr.options import OptionError
 from wfst_entropy.asr.search.search_options import SearchOptions
@@ -25,7 +26,6 @@ from wfst_entropy.asr.streaming.endpoint import EndpointOptions
 from wfst_entropy.asr.streaming.live import LiveTranscription
 from wfst_entropy.asr.streaming.recognizer import StreamingRecognizer
 from wfst_entropy.asr.streaming.stream_decode_options import StreamDecodeOptions
-from wfst_entropy.asr.streaming.streaming_result import StreamingWord
 from wfst_entropy.asr.streaming.streaming_run import load_streaming_run
 from wfst_entropy.asr.training.checkpoint import save_checkpoint
 from wfst_entropy.asr.training.run_config import RunConfig

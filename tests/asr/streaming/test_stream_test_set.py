@@ -16,7 +16,7 @@ from lhotse import CutSet, MonoCut, Recording, SupervisionSegment
 
 from wfst_entropy.asr.data.asr_datamodule import DataOptions
 from wfst_entropy.asr.data.tokenizer import CharTokenizer
-from wfst_entropy.asr.decode_run import DecodedUtterance
+from wfst_entropy.asr.decode.decoded_utterance import DecodedUtterance
 from wfst_entropy.asr.models import ModelOptions, build_model
 from wfst_entropy.asr.search.method import SearchSetup
 from wfst_entropy.asr.search.methods import make_method

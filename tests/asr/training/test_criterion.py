@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import nn
 
+from wfst_entropy.asr.data.utterances import Utterances, read_batch
 from wfst_entropy.asr.models import ModelOptions, build_model
 from wfst_entropy.asr.options import OptionError
 from wfst_entropy.asr.training.criterion import TrainingCriterion
 from wfst_entropy.asr.training.loss_terms import NotFiniteError, Term, require_finite
 from wfst_entropy.asr.training.train_options import TrainOptions
-from wfst_entropy.asr.training.utterances import Utterances, read_batch
 from wfst_entropy.fsa.errors import FsaFormatError, FsaValueError
 
 TOKENS = [[1, 2, 2], [3], [], [1, 1, 1, 1, 1]]

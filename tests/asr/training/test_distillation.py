@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import wfst_entropy._native as _native
+from wfst_entropy.asr.data.utterances import Utterances
 from wfst_entropy.asr.models import ModelOptions, build_model
 from wfst_entropy.asr.models.predictor import StatelessPredictor
 from wfst_entropy.asr.models.transducer_head import TransducerHead
@@ -20,7 +21,6 @@ from wfst_entropy.asr.training.distillation import Distiller, make_distiller, pa
 from wfst_entropy.asr.training.loss_terms import NotFiniteError
 from wfst_entropy.asr.training.teacher import Teacher, resolved
 from wfst_entropy.asr.training.train_options import TrainOptions
-from wfst_entropy.asr.training.utterances import Utterances
 from wfst_entropy.fsa.errors import FsaRuntimeError
 from wfst_entropy.losses import ctc_alignment_kl, ctc_loss, rnnt_loss, rnnt_soft_distillation
 

@@ -36,7 +36,7 @@ from wfst_entropy.asr.training.optimizer import build_optimizer
 from wfst_entropy.asr.training.train_loop import BadBatches, train_batch
 from wfst_entropy.asr.training.train_options import TrainOptions
 from wfst_entropy.asr.training.train_state import TrainState
-from wfst_entropy.asr.training.utterances import read_batch
+from wfst_entropy.asr.data.utterances import read_batch
 
 ENCODERS = ["tdnn", "lstm", "conformer"]
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 import torch.distributed as dist
 
+from wfst_entropy.asr.data.utterances import Utterances
 from wfst_entropy.asr.models import ModelOptions, build_model
 from wfst_entropy.asr.out_of_memory import is_out_of_memory
 from wfst_entropy.asr.training.criterion import TrainingCriterion
 from wfst_entropy.asr.training.share import GRADIENT_UNIT, share_of_batch
 from wfst_entropy.asr.training.train_options import TrainOptions
-from wfst_entropy.asr.training.utterances import Utterances
 from wfst_entropy.fsa.errors import FsaRuntimeError
 
 FRAMES = [80, 72, 60, 44, 41]

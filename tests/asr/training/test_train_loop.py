@@ -7,6 +7,7 @@ import logging
 import pytest
 import torch
 
+from wfst_entropy.asr.data.utterances import read_batch
 from wfst_entropy.asr.models import ModelOptions, build_model
 from wfst_entropy.asr.training.checkpoint import CheckpointError, save_checkpoint
 from wfst_entropy.asr.training.criterion import TrainingCriterion
@@ -17,7 +18,6 @@ from wfst_entropy.asr.training.run_log import RunLog
 from wfst_entropy.asr.training.train_loop import BadBatches, choose_dtype, train_batch, validate
 from wfst_entropy.asr.training.train_options import TrainOptions
 from wfst_entropy.asr.training.train_state import Progress, TrainState, seed_batch
-from wfst_entropy.asr.training.utterances import read_batch
 from wfst_entropy.fsa.errors import FsaRuntimeError
 
 CPU = torch.device("cpu")

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from wfst_entropy.asr.data.utterances import TokenEncoder, read_batch
 from wfst_entropy.asr.models import AsrModel, TransducerHead
-from wfst_entropy.asr.training.utterances import TokenEncoder, read_batch
 from wfst_entropy.losses import (
     ctc_alignment,
     ctc_occupancies,

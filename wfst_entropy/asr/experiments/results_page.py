@@ -9,7 +9,7 @@ from typing import Any
 
 from wfst_entropy.asr.experiments.run_record import read_record
 from wfst_entropy.asr.options import OptionError
-from wfst_entropy.asr.report import Table
+from wfst_entropy.asr.report.table import Table
 from wfst_entropy.metrics.bootstrap import ratio_interval, wer_difference_of_counts
 
 _NOT_KNOWN = "-"

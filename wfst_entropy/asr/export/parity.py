@@ -14,9 +14,9 @@ from rich.table import Table
 from torch import Tensor
 
 from wfst_entropy.asr.data.tokenizer import Tokenizer
+from wfst_entropy.asr.data.utterances import read_batch
 from wfst_entropy.asr.models import AsrModel
 from wfst_entropy.asr.search.method import SearchMethod
-from wfst_entropy.asr.training.utterances import read_batch
 from wfst_entropy.decoding.transducer import Transducer
 from wfst_entropy.fsa.atomic_file import replacing
 from wfst_entropy.fsa.errors import FsaError

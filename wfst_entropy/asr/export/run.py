@@ -9,7 +9,7 @@ from pathlib import Path
 
 from wfst_entropy.asr.data.asr_datamodule import AsrDataModule, DataOptions
 from wfst_entropy.asr.data.tokenizer import load_tokenizer
-from wfst_entropy.asr.decode_options import DecodeOptions
+from wfst_entropy.asr.decode.decode_options import DecodeOptions
 from wfst_entropy.asr.environment import environment
 from wfst_entropy.asr.export.errors import ExportError
 from wfst_entropy.asr.export.export_options import ExportOptions

@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from wfst_entropy.asr.data.errors import DataError
+from wfst_entropy.asr.decode.streaming_word import StreamingWord
 from wfst_entropy.asr.streaming.audio_pieces import Piece
 from wfst_entropy.asr.streaming.recognizer import StreamingRecognizer
 from wfst_entropy.asr.streaming.stream import Stream
-from wfst_entropy.asr.streaming.streaming_result import StreamingResult, StreamingWord
+from wfst_entropy.asr.streaming.streaming_result import StreamingResult
 from wfst_entropy.asr.streaming.word_history import Emission, WordHistory
 
 

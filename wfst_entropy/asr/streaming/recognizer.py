@@ -9,14 +9,15 @@ import torch
 from torch import Tensor
 
 from wfst_entropy.asr.data.fbank import FRAME_SHIFT, ExtractorName
-from wfst_entropy.asr.decode_run import TimeSpent
+from wfst_entropy.asr.decode.decoded_utterance import TimeSpent
+from wfst_entropy.asr.decode.streaming_word import StreamingWord
 from wfst_entropy.asr.models import AsrModel
 from wfst_entropy.asr.search.method import SearchMethod
 from wfst_entropy.asr.streaming.endpoint import EndpointOptions
 from wfst_entropy.asr.streaming.online_fbank import FrameExtractor
 from wfst_entropy.asr.streaming.stream import Stream
 from wfst_entropy.asr.streaming.stream_search import StreamHypothesis, make_stream_search
-from wfst_entropy.asr.streaming.streaming_result import StreamingResult, StreamingWord
+from wfst_entropy.asr.streaming.streaming_result import StreamingResult
 from wfst_entropy.fsa.errors import FsaValueError
 
 

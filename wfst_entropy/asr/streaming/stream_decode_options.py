@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from wfst_entropy.asr.decode_options import DecodeOptions
+from wfst_entropy.asr.decode.decode_options import DecodeOptions
 from wfst_entropy.asr.models import AsrModel
 from wfst_entropy.asr.options import OptionError, option
 

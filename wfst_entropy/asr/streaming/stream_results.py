@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from wfst_entropy.asr.decode_run import DecodedUtterance, TimeSpent
+from wfst_entropy.asr.decode.decoded_utterance import DecodedUtterance, TimeSpent
 from wfst_entropy.asr.streaming.stream_decode_options import StreamDecodeOptions
 from wfst_entropy.asr.streaming.stream_test_set import StreamedTestSet
 from wfst_entropy.fsa.atomic_file import replacing

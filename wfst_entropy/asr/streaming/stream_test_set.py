@@ -13,7 +13,7 @@ from torch import Tensor
 
 from wfst_entropy.asr.data.errors import brief
 from wfst_entropy.asr.data.fbank import FRAME_SHIFT
-from wfst_entropy.asr.decode_run import DecodedUtterance, reference_times
+from wfst_entropy.asr.decode.decoded_utterance import DecodedUtterance, reference_times
 from wfst_entropy.asr.streaming.recognizer import StreamingRecognizer
 from wfst_entropy.asr.streaming.stream import Stream
 from wfst_entropy.asr.streaming.streaming_result import StreamingResult
@@ -166,7 +166,7 @@ def _decoded(
 def emitted_words(result: StreamingResult, seconds_per_frame: float) -> list[WordTime]:
     """Words from the first frame of the first token to the first frame of the last one, seconds.
 
-    >>> from wfst_entropy.asr.streaming.streaming_result import StreamingWord
+    >>> from wfst_entropy.asr.decode.streaming_word import StreamingWord
     >>> word = StreamingWord("HI", 0.0, 0.08, 0.1, 0.1)
     >>> emitted_words(StreamingResult("HI", [word], [5], [0.0], False, 0, 0.0, 0.1), 0.04)
     [WordTime(word='HI', start=0.0, end=0.04)]

@@ -13,7 +13,7 @@ from wfst_entropy.asr.data.fbank import EXTRACTOR_OF_TYPE, ExtractorName
 from wfst_entropy.asr.data.manifest_files import iter_cuts
 from wfst_entropy.asr.data.manifests import PREFIX
 from wfst_entropy.asr.data.tokenizer import Tokenizer, load_tokenizer
-from wfst_entropy.asr.decode_setup import refuse_other_tokens, tuned_scales
+from wfst_entropy.asr.decode.decode_setup import tuned_scales
 from wfst_entropy.asr.search.method import SearchMethod, SearchSetup
 from wfst_entropy.asr.search.methods import METHODS, make_method
 from wfst_entropy.asr.search.search_options import SearchOptions
@@ -22,7 +22,7 @@ from wfst_entropy.asr.streaming.recognizer import StreamingRecognizer
 from wfst_entropy.asr.streaming.stream_decode_options import StreamDecodeOptions
 from wfst_entropy.asr.streaming.stream_search import check_streamable
 from wfst_entropy.asr.training.checkpoint import load_model
-from wfst_entropy.asr.training.run_config import RunConfig
+from wfst_entropy.asr.training.run_config import RunConfig, refuse_other_tokens
 from wfst_entropy.lang import LangDir
 
 

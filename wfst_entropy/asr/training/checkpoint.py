@@ -104,6 +104,14 @@ def checkpoint_files(exp_dir: Path | str) -> list[Path]:
     return sorted(paths, key=lambda path: (path.stat().st_mtime_ns, path.name), reverse=True)
 
 
+def last_epoch(exp_dir: Path | str) -> int | None:
+    """The number of the last file ``epoch-N.pt`` of a run; None without one.
+
+    >>> last_epoch("no such folder")
+    """
+    return max(_numbered(exp_dir, "epoch"), default=None)
+
+
 def load_latest(exp_dir: Path | str) -> tuple[Path, dict[str, Any], list[str]] | None:
     """Load the newest checkpoint that can be read.
 

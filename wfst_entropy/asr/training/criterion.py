@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
+from wfst_entropy.asr.data.utterances import Utterances
 from wfst_entropy.asr.models import AsrModel
 from wfst_entropy.asr.options import OptionError
 from wfst_entropy.asr.training.ctc_term import CtcTerm
-from wfst_entropy.asr.training.loss_terms import BatchOutputs, ExtraTerms, NotFiniteError, Term
+from wfst_entropy.asr.training.loss_terms import BatchOutputs, NotFiniteError, Term
 from wfst_entropy.asr.training.train_options import TrainOptions
 from wfst_entropy.asr.training.transducer_term import TransducerTerm
-from wfst_entropy.asr.training.utterances import Utterances
 
 # Options of the loss whose defaults change nothing; a CTC head has no use for another value.
 _OF_TRANSDUCERS = ("rnnt_type", "fastemit_lambda", "delay_penalty")
@@ -45,6 +46,31 @@ class LossSums:
     not_finite: list[int] = dataclasses.field(default_factory=list)
     excluded: dict[str, str] = dataclasses.field(default_factory=dict)
     notes: list[str] = dataclasses.field(default_factory=list)
+
+
+class ExtraTerms(Protocol):
+    """What adds terms to the loss beside those of the transcripts, such as distillation.
+
+    Attributes:
+      names: Of all terms that may come; each process needs the same, whatever its utterances.
+      keeps_logits: Whether the terms' gradients read ``BatchOutputs.logits``, which otherwise may
+        be overwritten by their gradient to save memory.
+    """
+
+    names: tuple[str, ...]
+    keeps_logits: bool
+
+    def terms(
+        self, base: Sequence[Term], outputs: BatchOutputs, criterion: TrainingCriterion
+    ) -> list[Term]:
+        """The criterion's own terms, maybe with other scales, and further ones.
+
+        Called once for each batch.
+
+        Raises:
+          NotFiniteError: when the network's output for some utterances is of no use.
+        """
+        ...
 
 
 class TrainingCriterion(nn.Module):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from wfst_entropy.asr.models import AsrModel
 from wfst_entropy.asr.options import OptionError
+from wfst_entropy.asr.training.criterion import TrainingCriterion
 from wfst_entropy.asr.training.distill_options import DistillOptions
 from wfst_entropy.asr.training.distill_terms import (
     Labels,
@@ -30,9 +31,6 @@ from wfst_entropy.asr.training.teacher import Teacher, load_teacher
 from wfst_entropy.asr.training.train_options import TrainOptions
 from wfst_entropy.fsa.errors import FsaRuntimeError
 from wfst_entropy.losses.rnnt_grid import rnnt_grid_alignment
-
-if TYPE_CHECKING:
-    from wfst_entropy.asr.training.criterion import TrainingCriterion
 
 logger = logging.getLogger(__name__)
 

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
 
-from wfst_entropy.asr.training.utterances import Utterances
+from wfst_entropy.asr.data.utterances import Utterances
 from wfst_entropy.fsa.errors import FsaError
-
-if TYPE_CHECKING:
-    from wfst_entropy.asr.training.criterion import TrainingCriterion
 
 
 class NotFiniteError(FsaError, ArithmeticError):
@@ -90,31 +85,6 @@ class BatchOutputs:
     logits: Tensor | None = None
     ranges: Tensor | None = None
     arc_scores: tuple[Tensor, Tensor] | None = None
-
-
-class ExtraTerms(Protocol):
-    """What adds terms to the loss beside those of the transcripts, such as distillation.
-
-    Attributes:
-      names: Of all terms that may come; each process needs the same, whatever its utterances.
-      keeps_logits: Whether the terms' gradients read ``BatchOutputs.logits``, which otherwise may
-        be overwritten by their gradient to save memory.
-    """
-
-    names: tuple[str, ...]
-    keeps_logits: bool
-
-    def terms(
-        self, base: Sequence[Term], outputs: BatchOutputs, criterion: TrainingCriterion
-    ) -> list[Term]:
-        """The criterion's own terms, maybe with other scales, and further ones.
-
-        Called once for each batch.
-
-        Raises:
-          NotFiniteError: when the network's output for some utterances is of no use.
-        """
-        ...
 
 
 def require_finite(*outputs: Tensor) -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from wfst_entropy.asr.data.asr_datamodule import DataOptions
 from wfst_entropy.asr.models import ModelOptions
-from wfst_entropy.asr.options import load_config, save_config
+from wfst_entropy.asr.options import OptionError, load_config, save_config
 from wfst_entropy.asr.training.distill_options import DistillOptions
 from wfst_entropy.asr.training.train_options import TrainOptions
+from wfst_entropy.lang.symbols import is_disambiguation
 
 
 @dataclasses.dataclass
@@ -40,3 +41,26 @@ class RunConfig:
         """Write ``config.yaml`` to the run's folder."""
         sections = (self.model, self.data, self.train, self.distill)
         save_config(self.train.exp_dir / "config.yaml", *sections)
+
+
+def refuse_other_tokens(exp_dir: Path, lang_dir: Path) -> None:
+    """Refuses a lang directory that numbers tokens otherwise than the one of the training.
+
+    Disambiguation symbols, which follow the tokens once there are graphs, do not count.
+
+    Raises:
+      OptionError: with the first difference.
+    """
+    trained, here = (_token_lines(folder / "tokens.txt") for folder in (exp_dir, lang_dir))
+    if trained != here:
+        pairs = zip([*trained, "nothing"], [*here, "nothing"])
+        before, now = next(pair for pair in pairs if pair[0] != pair[1])
+        raise OptionError(
+            f"--lang-dir {lang_dir}: its tokens.txt has '{now}' where the run in {exp_dir} was "
+            f"trained with '{before}'; give the run's own lang directory, or train again"
+        )
+
+
+def _token_lines(path: Path) -> list[str]:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if not is_disambiguation(line.partition(" ")[0])]

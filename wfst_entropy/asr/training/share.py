@@ -8,10 +8,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from wfst_entropy.asr.data.utterances import Utterances
 from wfst_entropy.asr.models.batch_norm import MaskedBatchNorm
 from wfst_entropy.asr.out_of_memory import is_out_of_memory
 from wfst_entropy.asr.training.criterion import LossSums, TrainingCriterion
-from wfst_entropy.asr.training.utterances import Utterances
 from wfst_entropy.fsa.errors import FsaRuntimeError
 
 # Gradients are those of the summed loss times this, so that float16 holds them. It is the same in

@@ -8,12 +8,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from wfst_entropy.asr.decode_options import DecodeOptions
-from wfst_entropy.asr.decode_setup import refuse_other_tokens
 from wfst_entropy.asr.models import AsrModel
 from wfst_entropy.asr.options import OptionError
-from wfst_entropy.asr.training.checkpoint import load_model
+from wfst_entropy.asr.training.checkpoint import last_epoch, load_model
 from wfst_entropy.asr.training.distill_options import DistillOptions
+from wfst_entropy.asr.training.run_config import refuse_other_tokens
 from wfst_entropy.losses.ctc import ctc_loss
 from wfst_entropy.losses.rnnt import rnnt_loss
 from wfst_entropy.losses.rnnt_prune import do_rnnt_pruning
@@ -129,13 +128,12 @@ def resolved(options: DistillOptions) -> DistillOptions:
     """
     if options.teacher_exp_dir is None or options.teacher_epoch > 0:
         return options
-    try:
-        epoch = DecodeOptions(options.teacher_exp_dir).resolved().epoch
-    except OptionError as error:
+    epoch = last_epoch(options.teacher_exp_dir)
+    if epoch is None:
         raise OptionError(
             f"teacher_exp_dir: {options.teacher_exp_dir} has no epoch-N.pt; train the teacher "
             "first, or give the folder of another run"
-        ) from error
+        )
     return dataclasses.replace(options, teacher_epoch=epoch)
 
 

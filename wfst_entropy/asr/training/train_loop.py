@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from wfst_entropy.asr.data.utterances import TokenEncoder, Utterances, read_batch
 from wfst_entropy.asr.training.criterion import LossSums, TrainingCriterion
 from wfst_entropy.asr.training.distributed import (
     ProcessRank,
@@ -19,7 +20,6 @@ from wfst_entropy.asr.training.distributed import (
 from wfst_entropy.asr.training.share import GRADIENT_UNIT, share_of_batch
 from wfst_entropy.asr.training.train_options import TrainOptions
 from wfst_entropy.asr.training.train_state import TrainState
-from wfst_entropy.asr.training.utterances import TokenEncoder, Utterances, read_batch
 from wfst_entropy.fsa.errors import FsaRuntimeError
 
 

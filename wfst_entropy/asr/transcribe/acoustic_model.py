@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from wfst_entropy.asr.data.errors import DataError
-from wfst_entropy.asr.decode_options import DecodeOptions
+from wfst_entropy.asr.decode.decode_options import DecodeOptions
 from wfst_entropy.asr.training.checkpoint import load_model
 from wfst_entropy.asr.transcribe.inputs import SAMPLING_RATE, Matrix, Waveform
 from wfst_entropy.fsa.errors import FsaError

@@ -15,12 +15,12 @@ from typing import Any, Literal
 
 from wfst_entropy.asr.data.asr_datamodule import DataOptions
 from wfst_entropy.asr.data.errors import brief
-from wfst_entropy.asr.decode_options import DecodeOptions
-from wfst_entropy.asr.decode_run import Decoder
+from wfst_entropy.asr.data.utterances import Utterances, read_batch
+from wfst_entropy.asr.decode.decode_options import DecodeOptions
+from wfst_entropy.asr.decode.decoder import Decoder
 from wfst_entropy.asr.options import OptionError, differences, load_config, option, save_config
 from wfst_entropy.asr.search.method import Hypothesis
 from wfst_entropy.asr.search.search_options import SearchOptions
-from wfst_entropy.asr.training.utterances import Utterances, read_batch
 from wfst_entropy.fsa.atomic_file import replacing
 from wfst_entropy.fsa.errors import FsaError
 

@@ -20,11 +20,10 @@ from rich.progress import (
 )
 
 from wfst_entropy.asr.data.asr_datamodule import DataOptions
-from wfst_entropy.asr.decode_options import DecodeOptions
+from wfst_entropy.asr.decode.decode_options import DecodeOptions
+from wfst_entropy.asr.decode.tuning import read_scales, scales_file
 from wfst_entropy.asr.models import ModelOptions
 from wfst_entropy.asr.options import OptionError, add_arguments, flag_name, make_parser
-from wfst_entropy.asr.search.tuning import read_scales, scales_file
-from wfst_entropy.lang.symbols import is_disambiguation
 
 # What the model is decoded with, one of what it was trained with.
 OF_DECODING = ("chunk_size", "left_context_frames")
@@ -67,29 +66,6 @@ def refuse_contradictions(args: argparse.Namespace, model: ModelOptions) -> None
                 f"{flag_name(field.name)} {asked} contradicts the run in {args.exp_dir}, which was "
                 f"trained with {trained}; leave the flag out, or give the folder of another run"
             )
-
-
-def refuse_other_tokens(exp_dir: Path, lang_dir: Path) -> None:
-    """Refuses a lang directory that numbers tokens otherwise than the one of the training.
-
-    Disambiguation symbols, which follow the tokens once there are graphs, do not count.
-
-    Raises:
-      OptionError: with the first difference.
-    """
-    trained, here = (_token_lines(folder / "tokens.txt") for folder in (exp_dir, lang_dir))
-    if trained != here:
-        pairs = zip([*trained, "nothing"], [*here, "nothing"])
-        before, now = next(pair for pair in pairs if pair[0] != pair[1])
-        raise OptionError(
-            f"--lang-dir {lang_dir}: its tokens.txt has '{now}' where the run in {exp_dir} was "
-            f"trained with '{before}'; give the run's own lang directory, or train again"
-        )
-
-
-def _token_lines(path: Path) -> list[str]:
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return [line for line in lines if not is_disambiguation(line.partition(" ")[0])]
 
 
 def data_options(args: argparse.Namespace, trained: DataOptions) -> DataOptions:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from wfst_entropy.asr.decode_options import DecodeOptions
-from wfst_entropy.asr.decode_results import write_test_set
-from wfst_entropy.asr.decode_run import DecodedUtterance, TimeSpent
-from wfst_entropy.asr.method_table import method_tables
-from wfst_entropy.asr.stream_table import stream_tables
+from wfst_entropy.asr.decode.decode_options import DecodeOptions
+from wfst_entropy.asr.decode.decode_results import write_test_set
+from wfst_entropy.asr.decode.decoded_utterance import DecodedUtterance, TimeSpent
+from wfst_entropy.asr.report.method_table import method_tables
+from wfst_entropy.asr.report.stream_table import stream_tables
 from wfst_entropy.asr.streaming.stream_decode_options import StreamDecodeOptions
 from wfst_entropy.asr.streaming.stream_results import write_latencies
 from wfst_entropy.metrics.wer import ScoringError

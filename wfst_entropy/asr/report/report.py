@@ -13,15 +13,15 @@ import torch
 from torch import Tensor
 
 from wfst_entropy.asr.data.asr_datamodule import DataOptions
-from wfst_entropy.asr.decode_options import DecodeOptions
-from wfst_entropy.asr.decode_run import Decoder, reference_times
+from wfst_entropy.asr.data.utterances import Utterances, read_batch
+from wfst_entropy.asr.decode.decode_options import DecodeOptions
+from wfst_entropy.asr.decode.decoded_utterance import reference_times
+from wfst_entropy.asr.decode.decoder import Decoder
 from wfst_entropy.asr.models import ModelOptions
 from wfst_entropy.asr.options import OptionError, flag_name, load_config
-from wfst_entropy.asr.plots import AlignmentPicture, plot_alignment
+from wfst_entropy.asr.report.plots import AlignmentPicture, plot_alignment
+from wfst_entropy.asr.report.table import NOT_KNOWN, Table, format_number
 from wfst_entropy.asr.training.run_config import RunConfig
-from wfst_entropy.asr.training.utterances import Utterances, read_batch
-
-_NOT_KNOWN = "-"
 
 
 def read_summaries(options: DecodeOptions) -> list[dict[str, Any]]:
@@ -165,38 +165,6 @@ def _picture(
     )
 
 
-@dataclasses.dataclass
-class Table:
-    """A table for the terminal and for Markdown: a heading, names of columns, rows of text."""
-
-    title: str
-    columns: list[str]
-    rows: list[list[str]]
-
-    def markdown(self) -> str:
-        """The table in Markdown.
-
-        >>> print(Table("T", ["set", "WER"], [["test", "5.00"]]).markdown())
-        | set | WER |
-        |---|---|
-        | test | 5.00 |
-        """
-        lines = [self.columns, *self.rows]
-        text = [
-            "| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines
-        ]
-        return "\n".join([text[0], "|" + "---|" * len(self.columns), *text[1:]])
-
-
-def format_number(value: float | None, digits: int = 3, scale: float = 1.0) -> str:
-    """A number of a table, scaled; a dash where it is not known.
-
-    >>> format_number(0.0404, 1, 1000.0), format_number(None)
-    ('40.4', '-')
-    """
-    return _NOT_KNOWN if value is None else f"{value * scale:.{digits}f}"
-
-
 def wer_table(summaries: Sequence[dict[str, Any]]) -> Table:
     """Word error rates, and what was left out."""
     columns = ["test set", "WER %", "ins", "del", "sub", "words", "utterances", "not decoded"]
@@ -245,7 +213,7 @@ def word_time_table(summaries: Sequence[dict[str, Any]]) -> Table:
     for s in summaries:
         w = s["word_times"] or {}
         names = ("mean_abs_start", "median_abs_start", "mean_abs_end", "median_abs_end")
-        row = [s["test_set"], str(w.get("num_words", _NOT_KNOWN))]
+        row = [s["test_set"], str(w.get("num_words", NOT_KNOWN))]
         row += [format_number(w.get(name), 0, 1000.0) for name in names]
         rows.append([*row, format_number(s["mean_emission_latency"], 0, 1000.0)])
     return Table("Word times against the true ones (ms)", columns, rows)

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from wfst_entropy.asr.decode_run import Decoder
+from wfst_entropy.asr.data.utterances import read_batch
+from wfst_entropy.asr.decode.decoder import Decoder
 from wfst_entropy.asr.options import OptionError
 from wfst_entropy.asr.search.method import Scales, setting_name
-from wfst_entropy.asr.training.utterances import read_batch
 from wfst_entropy.fsa.atomic_file import replacing
 from wfst_entropy.metrics.wer import ErrorStats, Recognition, error_stats
 

@@ -13,14 +13,14 @@ import pytest
 import torch
 
 from wfst_entropy.asr.data.asr_datamodule import DataOptions
-from wfst_entropy.asr.decode_options import DecodeOptions
-from wfst_entropy.asr.options import OptionError
-from wfst_entropy.asr.pseudo_label_run import (
+from wfst_entropy.asr.decode.decode_options import DecodeOptions
+from wfst_entropy.asr.decode.pseudo_label_run import (
     LabelFile,
     LabelledUtterance,
     LabelOptions,
     label_batches,
 )
+from wfst_entropy.asr.options import OptionError
 from wfst_entropy.asr.search.method import Hypothesis, WordFrames
 from wfst_entropy.asr.search.search_options import SearchOptions
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from wfst_entropy.asr.data.asr_datamodule import DataOptions
-from wfst_entropy.asr.decode_options import DecodeOptions
+from wfst_entropy.asr.decode.decode_options import DecodeOptions
 from wfst_entropy.asr.models import ModelOptions
 from wfst_entropy.asr.options import OptionError, save_config
-from wfst_entropy.asr.plots import AlignmentPicture, plot_alignment, plot_training_curves
-from wfst_entropy.asr.report import (
+from wfst_entropy.asr.report.plots import AlignmentPicture, plot_alignment, plot_training_curves
+from wfst_entropy.asr.report.report import (
     entropy_table,
     read_decode_config,
     read_history,

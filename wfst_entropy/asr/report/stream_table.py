@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from wfst_entropy.asr.method_table import methods_decoded
-from wfst_entropy.asr.report import Table, format_number, read_summary
+from wfst_entropy.asr.report.method_table import methods_decoded
+from wfst_entropy.asr.report.report import read_summary
+from wfst_entropy.asr.report.table import Table, format_number
 from wfst_entropy.metrics.wer import read_recogs
 
 _CHUNK = re.compile(r"-chunk-(-?\d+)(-left-context-(-?\d+))?")

@@ -8,8 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from wfst_entropy.asr.options import OptionError
-from wfst_entropy.asr.search.tuning import (
+from wfst_entropy.asr.decode.tuning import (
     Tuning,
     read_scales,
     refuse_test_sets,
@@ -17,6 +16,7 @@ from wfst_entropy.asr.search.tuning import (
     tune,
     write_scales,
 )
+from wfst_entropy.asr.options import OptionError
 from wfst_entropy.metrics.wer import Recognition
 
 GRID = [{"hlg_scale": scale} for scale in (0.1, 0.5, 0.6, 1.0, 2.0)]

@@ -10,7 +10,7 @@ from typing_extensions import Self
 from wfst_entropy.asr.models import AsrModel, ModelOptions
 from wfst_entropy.asr.options import OptionError, option
 from wfst_entropy.asr.search.methods import METHODS, method_for, method_name
-from wfst_entropy.asr.training.checkpoint import checkpoint_files
+from wfst_entropy.asr.training.checkpoint import last_epoch
 
 
 @dataclasses.dataclass
@@ -112,11 +112,10 @@ class DecodeOptions:
         """The same options, with the number of the last epoch in place of 0."""
         if self.epoch > 0 or self.iter > 0:
             return self
-        names = [path.stem.split("-") for path in checkpoint_files(self.exp_dir)]
-        epochs = [int(number) for kind, number in names if kind == "epoch"]
-        if not epochs:
+        epoch = last_epoch(self.exp_dir)
+        if epoch is None:
             raise OptionError(
                 f"exp_dir: {self.exp_dir} has no epoch-N.pt; train first (run.sh), or give the "
                 "folder of another run"
             )
-        return dataclasses.replace(self, epoch=max(epochs))
+        return dataclasses.replace(self, epoch=epoch)

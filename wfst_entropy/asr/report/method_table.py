@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from wfst_entropy.asr.report import Table, format_number, read_summary
+from wfst_entropy.asr.report.report import read_summary
+from wfst_entropy.asr.report.table import Table, format_number
 from wfst_entropy.asr.search.methods import METHODS
 from wfst_entropy.metrics.bootstrap import WerDifference, wer_difference
 from wfst_entropy.metrics.wer import Recognition, read_recogs

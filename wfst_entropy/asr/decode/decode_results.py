@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from wfst_entropy.asr.decode_options import DecodeOptions
-from wfst_entropy.asr.decode_run import DecodedUtterance, TimeSpent
+from wfst_entropy.asr.decode.decode_options import DecodeOptions
+from wfst_entropy.asr.decode.decoded_utterance import DecodedUtterance, TimeSpent
 from wfst_entropy.asr.search.method import Scales, setting_name
 from wfst_entropy.fsa.atomic_file import replacing
 from wfst_entropy.metrics.alignment_stats import summarise

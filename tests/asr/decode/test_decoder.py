@@ -11,17 +11,13 @@ from torch import nn
 
 from wfst_entropy.asr.data.asr_datamodule import DataOptions
 from wfst_entropy.asr.data.tokenizer import CharTokenizer
-from wfst_entropy.asr.decode_options import DecodeOptions
-from wfst_entropy.asr.decode_results import write_test_set
-from wfst_entropy.asr.decode_run import Decoder, decode_test_set
-from wfst_entropy.asr.decode_setup import (
-    data_options,
-    decode_parser,
-    refuse_contradictions,
-    refuse_other_tokens,
-)
+from wfst_entropy.asr.decode.decode_options import DecodeOptions
+from wfst_entropy.asr.decode.decode_results import write_test_set
+from wfst_entropy.asr.decode.decode_setup import data_options, decode_parser, refuse_contradictions
+from wfst_entropy.asr.decode.decoder import Decoder, decode_test_set
 from wfst_entropy.asr.models import ModelOptions
 from wfst_entropy.asr.options import OptionError
+from wfst_entropy.asr.training.run_config import refuse_other_tokens
 from wfst_entropy.losses.ctc import ctc_alignment
 from wfst_entropy.losses.rnnt import rnnt_alignment
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from wfst_entropy.asr import head_alignment
-from wfst_entropy.asr.head_alignment import transducer_head_alignments
+from wfst_entropy.asr.decode import head_alignment
+from wfst_entropy.asr.decode.head_alignment import transducer_head_alignments
 from wfst_entropy.asr.models.predictor import LstmPredictor, StatelessPredictor
 from wfst_entropy.asr.models.transducer_head import TransducerHead
 from wfst_entropy.decoding.transducer_alignment import transducer_forced_align

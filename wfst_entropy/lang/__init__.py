@@ -39,7 +39,7 @@ from wfst_entropy.lang.perplexity import (
     perplexity,
     score_words,
 )
-from wfst_entropy.lang.position_markers import add_position_markers
+from wfst_entropy.lang.position_dependent_phones import add_position_markers
 from wfst_entropy.lang.prepare import LangSources, prepare_lang_dir
 from wfst_entropy.lang.spelling import bpe_lexicon, char_lexicon
 from wfst_entropy.lang.training_graph_compiler import (

@@ -15,7 +15,8 @@ from wfst_entropy.lang.lang_dir import LangDir, read_tokens
 from wfst_entropy.lang.lang_files import Silence, write_if_other, write_lang_dir
 from wfst_entropy.lang.lang_finding import named
 from wfst_entropy.lang.lexicon import Lexicon
-from wfst_entropy.lang.position_markers import add_position_markers, is_position_dependent
+from wfst_entropy.lang.position_dependent_phones import add_position_markers
+from wfst_entropy.lang.position_markers import is_position_dependent
 from wfst_entropy.lang.spelling import bpe_lexicon, bpe_tokens, char_lexicon
 from wfst_entropy.lang.symbols import (
     BLANK,

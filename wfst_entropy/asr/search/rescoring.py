@@ -8,8 +8,9 @@ from typing import ClassVar
 from torch import Tensor
 
 from wfst_entropy.algorithms import arc_sort
-from wfst_entropy.asr.search.lattice_source import LatticeSource, load_graph
-from wfst_entropy.asr.search.method import Hypothesis, Reads, Scales, SearchSetup
+from wfst_entropy.asr.search.lattice_method import LatticeMethod
+from wfst_entropy.asr.search.lattice_source import load_graph
+from wfst_entropy.asr.search.method import Scales, SearchSetup
 from wfst_entropy.decoding import (
     one_best_decoding,
     rescore_with_n_best_list,
@@ -18,22 +19,38 @@ from wfst_entropy.decoding import (
 )
 from wfst_entropy.fsa import Fsa
 
-_DEFAULTS = {"hlg_scale": 0.5, "ngram_lm_scale": 0.5}
-# Scales to try for the language model that rescores.
-_LM_SCALES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.2, 1.5, 2.0)
 
+class _Rescoring(LatticeMethod):
+    """What both methods share: the larger language model, G of `rescoring_order`, and its scales.
 
-def load_grammar(setup: SearchSetup) -> Fsa:
-    """G of `rescoring_order`, from the lang directory.
-
-    Raises:
-      OptionError: it is missing.
+    Subclasses say in `paths` what they find with several scales.
     """
-    name = f"G_{setup.options.rescoring_order}_gram.pt"
-    return arc_sort(load_graph(setup.lang.path / name, 1))
+
+    default_scales: ClassVar[Scales] = {"hlg_scale": 0.5, "ngram_lm_scale": 0.5}
+    grid: ClassVar[Sequence[Scales]] = tuple(
+        {"ngram_lm_scale": scale}
+        for scale in (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.2, 1.5, 2.0)
+    )
+
+    def __init__(self, setup: SearchSetup) -> None:
+        super().__init__(setup)
+        name = f"G_{setup.options.rescoring_order}_gram.pt"
+        self.grammar = arc_sort(load_graph(setup.lang.path / name, 1))
+
+    def paths(self, lattices: Fsa, lm_scales: list[float]) -> dict[str, Fsa]:
+        """The path of each lattice that each scale of the language model finds."""
+        raise NotImplementedError
+
+    def search_grid(
+        self, log_probs: Tensor, lengths: Tensor, grid: Sequence[Scales]
+    ) -> list[list[list[str]]]:
+        """See `SearchMethod.search_grid`; the lattices are rescored once for all."""
+        lattices = self.source.lattices(log_probs, lengths)
+        found = self.paths(lattices, [scales["ngram_lm_scale"] for scales in grid])
+        return [self.source.spelled(paths) for paths in found.values()]
 
 
-class NbestRescoring:
+class NbestRescoring(_Rescoring):
     """`nbest-rescoring`: of drawn paths, the best by frames and the larger language model.
 
     Args:
@@ -41,42 +58,21 @@ class NbestRescoring:
     """
 
     name: ClassVar[str] = "nbest-rescoring"
-    reads: ClassVar[Reads] = "ctc_log_probs"
-    default_scales: ClassVar[Scales] = _DEFAULTS
-    grid: ClassVar[Sequence[Scales]] = tuple({"ngram_lm_scale": scale} for scale in _LM_SCALES)
 
-    def __init__(self, setup: SearchSetup) -> None:
-        self.scales: Scales = setup.scales_of(self.default_scales)
-        self.source = LatticeSource(setup, self.scales["hlg_scale"])
-        self.grammar = load_grammar(setup)
+    def best(self, lattices: Fsa, refs: Sequence[Sequence[str]]) -> Fsa:
+        """See `LatticeMethod.best`."""
+        (paths,) = self.paths(lattices, [self.scales["ngram_lm_scale"]]).values()
+        return paths
 
-    def search(
-        self, log_probs: Tensor, lengths: Tensor, refs: Sequence[Sequence[str]]
-    ) -> list[Hypothesis]:
-        """See `SearchMethod.search`."""
-        lattices = self.source.lattices(log_probs, lengths)
-        (paths,) = self._paths(lattices, [self.scales])
-        return self.source.hypotheses(lattices, paths)
-
-    def search_grid(
-        self, log_probs: Tensor, lengths: Tensor, grid: Sequence[Scales]
-    ) -> list[list[list[str]]]:
-        """See `SearchMethod.search_grid`; one list for all."""
-        lattices = self.source.lattices(log_probs, lengths)
-        return [self.source.spelled(paths) for paths in self._paths(lattices, grid)]
-
-    def _paths(self, lattices: Fsa, grid: Sequence[Scales]) -> list[Fsa]:
-        found = rescore_with_n_best_list(
-            lattices,
-            self.grammar,
-            self.source.options.num_paths,
-            [scales["ngram_lm_scale"] for scales in grid],
-            self.source.options.nbest_scale,
+    def paths(self, lattices: Fsa, lm_scales: list[float]) -> dict[str, Fsa]:
+        """One list for all scales."""
+        options = self.source.options
+        return rescore_with_n_best_list(
+            lattices, self.grammar, options.num_paths, lm_scales, options.nbest_scale
         )
-        return list(found.values())
 
 
-class WholeLatticeRescoring:
+class WholeLatticeRescoring(_Rescoring):
     """`whole-lattice-rescoring`: the best path of the lattice under the larger language model.
 
     Args:
@@ -84,31 +80,16 @@ class WholeLatticeRescoring:
     """
 
     name: ClassVar[str] = "whole-lattice-rescoring"
-    reads: ClassVar[Reads] = "ctc_log_probs"
-    default_scales: ClassVar[Scales] = _DEFAULTS
-    grid: ClassVar[Sequence[Scales]] = tuple({"ngram_lm_scale": scale} for scale in _LM_SCALES)
 
-    def __init__(self, setup: SearchSetup) -> None:
-        self.scales: Scales = setup.scales_of(self.default_scales)
-        self.source = LatticeSource(setup, self.scales["hlg_scale"])
-        self.grammar = load_grammar(setup)
+    def lattices(self, log_probs: Tensor, lengths: Tensor) -> Fsa:
+        """See `LatticeMethod.lattices`; rescored."""
+        rescored = rescore_with_whole_lattice(super().lattices(log_probs, lengths), self.grammar)
+        return scaled_lattice(rescored, lm_scale=self.scales["ngram_lm_scale"])
 
-    def search(
-        self, log_probs: Tensor, lengths: Tensor, refs: Sequence[Sequence[str]]
-    ) -> list[Hypothesis]:
-        """See `SearchMethod.search`."""
-        lattices = self.source.lattices(log_probs, lengths)
-        rescored = scaled_lattice(
-            rescore_with_whole_lattice(lattices, self.grammar),
-            lm_scale=self.scales["ngram_lm_scale"],
-        )
-        return self.source.hypotheses(rescored, one_best_decoding(rescored))
+    def best(self, lattices: Fsa, refs: Sequence[Sequence[str]]) -> Fsa:
+        """See `LatticeMethod.best`."""
+        return one_best_decoding(lattices)
 
-    def search_grid(
-        self, log_probs: Tensor, lengths: Tensor, grid: Sequence[Scales]
-    ) -> list[list[list[str]]]:
-        """See `SearchMethod.search_grid`; one rescored lattice for all."""
-        lattices = self.source.lattices(log_probs, lengths)
-        scales = [each["ngram_lm_scale"] for each in grid]
-        found = rescore_with_whole_lattice(lattices, self.grammar, scales)
-        return [self.source.spelled(paths) for paths in found.values()]
+    def paths(self, lattices: Fsa, lm_scales: list[float]) -> dict[str, Fsa]:
+        """The best path of one rescored lattice under each scale."""
+        return rescore_with_whole_lattice(lattices, self.grammar, lm_scales)

@@ -9,17 +9,23 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wfst_entropy.cli.graph_files import reported
+from wfst_entropy.cli.model_options import (
+    MODEL,
+    OUTPUT,
+    SEARCH,
+    Avg,
+    ContextFile,
+    Epoch,
+    Iteration,
+    Json,
+    UseAveragedModel,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from wfst_entropy.asr.transcribe.acoustic_model import AcousticModel
     from wfst_entropy.asr.transcribe.transcript import Transcript
-
-_INPUT = "What is decoded"
-_MODEL = "Model"
-_SEARCH = "Search"
-_OUTPUT = "What is written"
 
 
 class Topology(str, Enum):
@@ -41,77 +47,64 @@ def decode(
     ],
     exp_dir: Annotated[
         Path | None,
-        typer.Option(help="Folder of a training run, for audio.", rich_help_panel=_MODEL),
+        typer.Option(help="Folder of a training run, for audio.", rich_help_panel=MODEL),
     ] = None,
-    epoch: Annotated[
-        int, typer.Option(help="Its epoch-(this).pt; 0: the last.", rich_help_panel=_MODEL)
-    ] = 0,
-    iteration: Annotated[
-        int,
-        typer.Option("--iter", help="Or checkpoint-(this).pt.", rich_help_panel=_MODEL),
-    ] = 0,
-    avg: Annotated[int, typer.Option(help="Epochs to average.", rich_help_panel=_MODEL)] = 1,
-    use_averaged_model: Annotated[
-        bool, typer.Option(help="Average over batches.", rich_help_panel=_MODEL)
-    ] = True,
+    epoch: Epoch = 0,
+    iteration: Iteration = 0,
+    avg: Avg = 1,
+    use_averaged_model: UseAveragedModel = True,
     lang_dir: Annotated[
         Path | None,
-        typer.Option(help="tokens.txt, words.txt... Default: the run's.", rich_help_panel=_MODEL),
+        typer.Option(help="tokens.txt, words.txt... Default: the run's.", rich_help_panel=MODEL),
     ] = None,
     method: Annotated[
         str,
         typer.Option(
             help="ctc-greedy-search, ctc-prefix-beam-search, 1best, whole-lattice-rescoring. "
             "Default: 1best with a graph, else greedy.",
-            rich_help_panel=_SEARCH,
+            rich_help_panel=SEARCH,
         ),
     ] = "",
     graph: Annotated[
-        Path | None, typer.Option(help="HLG.pt, or LG.pt.", rich_help_panel=_SEARCH)
+        Path | None, typer.Option(help="HLG.pt, or LG.pt.", rich_help_panel=SEARCH)
     ] = None,
     topology: Annotated[
         Topology,
-        typer.Option(help="Of an LG: the CTC topology it lacks.", rich_help_panel=_SEARCH),
+        typer.Option(help="Of an LG: the CTC topology it lacks.", rich_help_panel=SEARCH),
     ] = Topology.hlg,
     epsilon_label: Annotated[
         int | None,
         typer.Option(
             help="Label of an HLG's arcs that consume no frame. Default: the vocabulary's size.",
-            rich_help_panel=_SEARCH,
+            rich_help_panel=SEARCH,
         ),
     ] = None,
     silence: Annotated[
         str | None,
-        typer.Option(help="The token of optional silence, such as SIL.", rich_help_panel=_SEARCH),
+        typer.Option(help="The token of optional silence, such as SIL.", rich_help_panel=SEARCH),
     ] = None,
-    search_beam: Annotated[float, typer.Option(help="nats", rich_help_panel=_SEARCH)] = 20.0,
+    search_beam: Annotated[float, typer.Option(help="nats", rich_help_panel=SEARCH)] = 20.0,
     output_beam: Annotated[
-        float, typer.Option(help="Of the lattice; nats.", rich_help_panel=_SEARCH)
+        float, typer.Option(help="Of the lattice; nats.", rich_help_panel=SEARCH)
     ] = 8.0,
-    min_active_states: Annotated[int, typer.Option(rich_help_panel=_SEARCH)] = 30,
-    max_active_states: Annotated[int, typer.Option(rich_help_panel=_SEARCH)] = 10000,
+    min_active_states: Annotated[int, typer.Option(rich_help_panel=SEARCH)] = 30,
+    max_active_states: Annotated[int, typer.Option(rich_help_panel=SEARCH)] = 10000,
     hlg_scale: Annotated[
-        float, typer.Option(help="Of the graph's scores.", rich_help_panel=_SEARCH)
+        float, typer.Option(help="Of the graph's scores.", rich_help_panel=SEARCH)
     ] = 1.0,
-    beam_size: Annotated[int, typer.Option(help="Prefixes kept.", rich_help_panel=_SEARCH)] = 16,
+    beam_size: Annotated[int, typer.Option(help="Prefixes kept.", rich_help_panel=SEARCH)] = 16,
     lm: Annotated[
         Path | None,
         typer.Option(
             help="N-gram graph: over tokens (prefix beam search), over words (rescoring).",
-            rich_help_panel=_SEARCH,
+            rich_help_panel=SEARCH,
         ),
     ] = None,
-    ngram_lm_scale: Annotated[float, typer.Option(help="Of --lm.", rich_help_panel=_SEARCH)] = 1.0,
-    context_file: Annotated[
-        Path | None,
-        typer.Option(
-            help="Phrases to favour: `phrase` or `phrase :boost` on a line.",
-            rich_help_panel=_SEARCH,
-        ),
-    ] = None,
+    ngram_lm_scale: Annotated[float, typer.Option(help="Of --lm.", rich_help_panel=SEARCH)] = 1.0,
+    context_file: ContextFile = None,
     context_score: Annotated[
         float,
-        typer.Option(help="Boost of each token (word, with a graph).", rich_help_panel=_SEARCH),
+        typer.Option(help="Boost of each token (word, with a graph).", rich_help_panel=SEARCH),
     ] = 2.0,
     logits: Annotated[
         bool, typer.Option("--logits", help="Matrices are not normalised yet.")
@@ -121,18 +114,16 @@ def decode(
         typer.Option(help="Seconds between frames of log-probs; else times are in frames."),
     ] = None,
     times: Annotated[
-        bool, typer.Option("--times", help="A line per word.", rich_help_panel=_OUTPUT)
+        bool, typer.Option("--times", help="A line per word.", rich_help_panel=OUTPUT)
     ] = False,
     confidence: Annotated[
-        bool, typer.Option("--confidence", help="A line per word.", rich_help_panel=_OUTPUT)
+        bool, typer.Option("--confidence", help="A line per word.", rich_help_panel=OUTPUT)
     ] = False,
-    nbest: Annotated[int, typer.Option(help="So many alternatives.", rich_help_panel=_OUTPUT)] = 0,
+    nbest: Annotated[int, typer.Option(help="So many alternatives.", rich_help_panel=OUTPUT)] = 0,
     lattice_out: Annotated[
-        Path | None, typer.Option(help="A .pt for the lattices.", rich_help_panel=_OUTPUT)
+        Path | None, typer.Option(help="A .pt for the lattices.", rich_help_panel=OUTPUT)
     ] = None,
-    json: Annotated[
-        bool, typer.Option("--json", help="All of it, a line each.", rich_help_panel=_OUTPUT)
-    ] = False,
+    json: Json = False,
 ) -> None:
     """Print the text of audio files, or of what a model said about them.
 
@@ -178,11 +169,8 @@ def decode(
         for found in transcribe(
             inputs, make_search(settings), model, logits=logits, frame_shift=frame_shift
         ):
-            if found.problem:
-                typer.echo(f"wfst-entropy decode: {_about(found)}", err=True)
+            _print_transcript(found, times, confidence, json, in_seconds)
             failed |= found.failed
-            for line in _lines(found, times, confidence, json, in_seconds):
-                typer.echo(line)
             if lattice_out is not None and found.lattice is not None:
                 lattices.append(found)
         if lattice_out is not None:
@@ -223,8 +211,14 @@ def _lang_dir(given: Path | None, model: AcousticModel | None) -> Path:
     return model.lang_dir
 
 
-def _about(found: Transcript) -> str:
-    return found.problem if found.failed else f"{found.name}: {found.problem}"
+def _print_transcript(
+    found: Transcript, times: bool, confidence: bool, json: bool, in_seconds: bool
+) -> None:
+    if found.problem:
+        about = found.problem if found.failed else f"{found.name}: {found.problem}"
+        typer.echo(f"wfst-entropy decode: {about}", err=True)
+    for line in _lines(found, times, confidence, json, in_seconds):
+        typer.echo(line)
 
 
 def _lines(

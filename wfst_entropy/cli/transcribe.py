@@ -12,6 +12,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wfst_entropy.cli.graph_files import reported
+from wfst_entropy.cli.model_options import (
+    MODEL,
+    OUTPUT,
+    SEARCH,
+    Avg,
+    ContextFile,
+    Epoch,
+    Iteration,
+    Json,
+    UseAveragedModel,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,10 +30,7 @@ if TYPE_CHECKING:
     from wfst_entropy.asr.streaming.audio_pieces import Piece
     from wfst_entropy.asr.streaming.live import LiveResult, LiveTranscription
 
-_MODEL = "Model"
-_SEARCH = "Search"
 _ENDPOINT = "Endpoints"
-_OUTPUT = "What is written"
 _STATUS_OF_CTRL_C = 130
 
 
@@ -37,37 +45,30 @@ def transcribe(
     ],
     exp_dir: Annotated[
         Path,
-        typer.Option(help="Folder of a training run with --causal true.", rich_help_panel=_MODEL),
+        typer.Option(help="Folder of a training run with --causal true.", rich_help_panel=MODEL),
     ],
-    epoch: Annotated[
-        int, typer.Option(help="Its epoch-(this).pt; 0: the last.", rich_help_panel=_MODEL)
-    ] = 0,
-    iteration: Annotated[
-        int,
-        typer.Option("--iter", help="Or checkpoint-(this).pt.", rich_help_panel=_MODEL),
-    ] = 0,
-    avg: Annotated[int, typer.Option(help="Epochs to average.", rich_help_panel=_MODEL)] = 1,
-    use_averaged_model: Annotated[
-        bool, typer.Option(help="Average over batches.", rich_help_panel=_MODEL)
-    ] = True,
+    epoch: Epoch = 0,
+    iteration: Iteration = 0,
+    avg: Avg = 1,
+    use_averaged_model: UseAveragedModel = True,
     chunk_size: Annotated[
         int | None,
         typer.Option(
-            help="Encoder frames decoded at a time. Default: the model's.", rich_help_panel=_MODEL
+            help="Encoder frames decoded at a time. Default: the model's.", rich_help_panel=MODEL
         ),
     ] = None,
     left_context_frames: Annotated[
         int | None,
         typer.Option(
             help="Encoder frames before them that it attends to. Default: the model's.",
-            rich_help_panel=_MODEL,
+            rich_help_panel=MODEL,
         ),
     ] = None,
     lang_dir: Annotated[
         Path | None,
         typer.Option(
             help="tokens.txt, and the graphs LG.pt, HLG.pt. Default: the run's.",
-            rich_help_panel=_MODEL,
+            rich_help_panel=MODEL,
         ),
     ] = None,
     decoding_method: Annotated[
@@ -75,29 +76,23 @@ def transcribe(
         typer.Option(
             help="greedy_search, modified_beam_search, fast_beam_search, fast_beam_search_LG, "
             "ctc-greedy-search, ctc-prefix-beam-search, 1best. Default: greedy.",
-            rich_help_panel=_SEARCH,
+            rich_help_panel=SEARCH,
         ),
     ] = "",
     beam_size: Annotated[
-        int | None, typer.Option(help="Hypotheses kept.", rich_help_panel=_SEARCH)
+        int | None, typer.Option(help="Hypotheses kept.", rich_help_panel=SEARCH)
     ] = None,
     hlg_scale: Annotated[
         float | None,
-        typer.Option(help="Of HLG's scores. Default: as tuned.", rich_help_panel=_SEARCH),
+        typer.Option(help="Of HLG's scores. Default: as tuned.", rich_help_panel=SEARCH),
     ] = None,
     ngram_lm_scale: Annotated[
         float | None,
-        typer.Option(help="Of an n-gram, or LG. Default: as tuned.", rich_help_panel=_SEARCH),
+        typer.Option(help="Of an n-gram, or LG. Default: as tuned.", rich_help_panel=SEARCH),
     ] = None,
-    context_file: Annotated[
-        Path | None,
-        typer.Option(
-            help="Phrases to favour: `phrase` or `phrase :boost` on a line.",
-            rich_help_panel=_SEARCH,
-        ),
-    ] = None,
+    context_file: ContextFile = None,
     context_score: Annotated[
-        float, typer.Option(help="Boost of each token.", rich_help_panel=_SEARCH)
+        float, typer.Option(help="Boost of each token.", rich_help_panel=SEARCH)
     ] = 2.0,
     sample_rate: Annotated[
         int | None,
@@ -123,11 +118,9 @@ def transcribe(
     ] = 20.0,
     times: Annotated[
         bool,
-        typer.Option("--times", help="A line per final word.", rich_help_panel=_OUTPUT),
+        typer.Option("--times", help="A line per final word.", rich_help_panel=OUTPUT),
     ] = False,
-    json: Annotated[
-        bool, typer.Option("--json", help="All of it, a line each.", rich_help_panel=_OUTPUT)
-    ] = False,
+    json: Json = False,
 ) -> None:
     """Print the words of a stream of audio, while it comes.
 

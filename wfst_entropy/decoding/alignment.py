@@ -69,7 +69,19 @@ class ForcedAlignment(NamedTuple):
 def target_lists(
     targets: Tensor, target_lengths: Tensor, caller: str = "forced_align"
 ) -> list[list[int]]:
-    """Targets as lists, from padded (N, U) or concatenated (sum U,)."""
+    """Targets as lists, from padded (N, U) or concatenated (sum U,).
+
+    Args:
+      targets: integers.
+      target_lengths: (N,).
+      caller: whom the message names.
+
+    Raises:
+      DecodingError: shapes and lengths do not fit.
+
+    >>> target_lists(torch.tensor([[1, 2], [3, 0]]), torch.tensor([2, 1]))
+    [[1, 2], [3]]
+    """
     lengths = target_lengths.tolist()
     if target_lengths.is_floating_point() or min(lengths, default=0) < 0:
         raise DecodingError(

@@ -132,7 +132,11 @@ class OnlineDenseIntersecter:
     def advance(
         self, dense_fsas: DenseFsaVec, decode_states: Sequence[DecodeStateInfo | None]
     ) -> list[DecodeStateInfo]:
-        """As `decode`, without the lattices."""
+        """As `decode`, without the lattices.
+
+        Raises:
+          FsaError: see `decode`.
+        """
         self._graph.check_fits(dense_fsas)
         states = list(decode_states)
         if not len(states) == dense_fsas.num_seqs <= self.num_streams:

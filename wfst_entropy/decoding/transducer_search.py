@@ -231,7 +231,11 @@ class ModifiedBeamSearch:
         )
 
     def log_probs(self, am: Tensor, lm: Tensor) -> Tensor:
-        """What the joiner gives, with penalty and temperature: float32 on the CPU."""
+        """What the joiner gives, with penalty and temperature: float32 on the CPU.
+
+        Raises:
+          DecodingError: it gives another shape than at first.
+        """
         log_probs = self.transducer.join(am, lm)
         if log_probs.shape != (len(lm), self.num_symbols):
             raise DecodingError(

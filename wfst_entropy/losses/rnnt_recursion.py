@@ -75,7 +75,11 @@ def rnnt_semiring(
 
 
 def checked_grid(blank_scores: Scores, label_scores: Scores) -> tuple[int, int, int]:
-    """Returns N, T and U + 1 of the planes, once their dtypes and shapes are as they must be."""
+    """Returns N, T and U + 1 of the planes, once their dtypes and shapes are as they must be.
+
+    Raises:
+        FsaTypeError, FsaValueError: they are not.
+    """
     blanks = blank_scores if isinstance(blank_scores, tuple) else (blank_scores,)
     labels = label_scores if isinstance(label_scores, tuple) else (label_scores,)
     for name, tensors in (("blank_scores", blanks), ("label_scores", labels)):

@@ -104,7 +104,11 @@ def calibration(
     if not confidences:
         return None
     bins = _bins(confidences, correct, num_bins)
-    gaps = [b.num_words * abs(b.accuracy - b.confidence) for b in bins if b.num_words]  # type: ignore[operator]
+    gaps = [
+        b.num_words * abs(b.accuracy - b.confidence)
+        for b in bins
+        if b.accuracy is not None and b.confidence is not None  # an empty bin has neither
+    ]
     num_words = len(confidences)
     return Calibration(
         num_words=num_words,

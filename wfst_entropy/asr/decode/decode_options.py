@@ -109,7 +109,11 @@ class DecodeOptions:
             model.set_chunk(chunk_size, left)
 
     def resolved(self) -> Self:
-        """The same options, with the number of the last epoch in place of 0."""
+        """The same options, with the number of the last epoch in place of 0.
+
+        Raises:
+          OptionError: the folder has no epochs.
+        """
         if self.epoch > 0 or self.iter > 0:
             return self
         epoch = last_epoch(self.exp_dir)

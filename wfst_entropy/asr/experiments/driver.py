@@ -76,7 +76,11 @@ class Driver:
         self._runners: list[StageRunner] = []
 
     def runs(self) -> list[Run]:
-        """All runs wanted, and those that they need, in an order in which they can be done."""
+        """All runs wanted, and those that they need, in an order in which they can be done.
+
+        Raises:
+          OptionError: a row is wanted that the table has not.
+        """
         unknown = [name for name in self.options.rows if name not in self.table.rows]
         if unknown:
             raise OptionError(

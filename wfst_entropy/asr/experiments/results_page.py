@@ -32,7 +32,11 @@ class RowRecords:
         self.baseline: str | None = self.first["baseline"]
 
     def decodings(self, stage: str, test_set: str) -> list[dict[str, Any]]:
-        """What one stage found on one test set, by seed."""
+        """What one stage found on one test set, by seed.
+
+        Raises:
+          OptionError: some seeds have not come so far.
+        """
         found = [
             d
             for record in self.records

@@ -99,6 +99,9 @@ class OnnxModel:
 
         Returns:
           As :meth:`forward_encoder`, and the states to give to the next call.
+
+        Raises:
+          FsaValueError: the chunk is longer.
         """
         self._check_features(features, lengths)
         missing = self.chunk_frames - features.size(1)

@@ -129,6 +129,9 @@ def check_export(
 
     Returns:
       What was found in each set, and the report's file.
+
+    Raises:
+      ExportError: the lang directory has other tokens than the model.
     """
     tokenizer = load_tokenizer(data.lang_dir)
     if tokenizer.vocab_size != model.vocab_size:

@@ -60,7 +60,11 @@ class TransducerHead(nn.Module):
         return self.joiner.output.out_features
 
     def project_encoder(self, encoder_out: Tensor) -> Tensor:
-        """Map encoder frames ``(N, T, D)`` to the joiner's size, ``(N, T, J)``."""
+        """Map encoder frames ``(N, T, D)`` to the joiner's size, ``(N, T, J)``.
+
+        Raises:
+          FsaValueError: ``D`` is not that of the encoder.
+        """
         if encoder_out.size(-1) != self.joiner.encoder_proj.in_features:
             raise FsaValueError(
                 f"encoder_out: needs {self.joiner.encoder_proj.in_features} channels, as the "

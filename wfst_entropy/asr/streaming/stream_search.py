@@ -299,7 +299,7 @@ class OneBestStreams:
 
 
 # By the very class: one derived from it may need whole utterances.
-_STREAMS: dict[type, Callable[[Any], StreamSearch]] = {
+_STREAMS: dict[type[SearchMethod], Callable[[Any], StreamSearch]] = {
     TransducerGreedy: TransducerStreams,
     TransducerBeam: TransducerBeamStreams,
     TransducerShallowFusion: TransducerBeamStreams,
@@ -321,7 +321,7 @@ def check_streamable(method: type[SearchMethod]) -> None:
       OptionError: with those that do not.
     """
     if method not in _STREAMS:
-        names = ", ".join(str(each.name) for each in _STREAMS)  # type: ignore[attr-defined]
+        names = ", ".join(each.name for each in _STREAMS)
         raise OptionError(
             f"decoding_method: {method.name} needs whole utterances; streams can be decoded with "
             f"{names}"

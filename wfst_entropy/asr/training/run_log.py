@@ -16,6 +16,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -150,15 +151,15 @@ class RunLog:
 class EpochBar:
     """The bar of one epoch.
 
-    >>> bar = EpochBar(Progress(disable=True), None)
+    >>> bar = EpochBar(Progress(disable=True), TaskID(0))
     >>> bar.advance("loss 1.0")
     """
 
-    def __init__(self, progress: Progress, task: object) -> None:
+    def __init__(self, progress: Progress, task: TaskID) -> None:
         self._progress = progress
         self._task = task
 
     def advance(self, figures: str) -> None:
         """One more batch is done; show these figures beside the bar."""
         if not self._progress.disable:
-            self._progress.update(self._task, advance=1, figures=figures)  # type: ignore[arg-type]
+            self._progress.update(self._task, advance=1, figures=figures)

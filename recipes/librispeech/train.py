@@ -33,7 +33,6 @@ from wfst_entropy.asr.data.asr_datamodule import AsrDataModule, DataOptions
 from wfst_entropy.asr.data.pseudo_labels import PseudoLabels
 from wfst_entropy.asr.data.tokenizer import load_tokenizer
 from wfst_entropy.asr.data.utterances import TokenEncoder, read_batch
-from wfst_entropy.asr.environment import environment_json
 from wfst_entropy.asr.models import ModelOptions, build_model
 from wfst_entropy.asr.options import OptionError, from_args, make_parser
 from wfst_entropy.asr.training.averaging import update_averaged_model
@@ -51,7 +50,7 @@ from wfst_entropy.asr.training.resume import (
     changed_training_options,
     start_or_resume,
 )
-from wfst_entropy.asr.training.run_config import RunConfig
+from wfst_entropy.asr.training.run_config import RunConfig, save_description
 from wfst_entropy.asr.training.run_log import RunLog
 from wfst_entropy.asr.training.schedule import learning_rate
 from wfst_entropy.asr.training.teacher import resolved
@@ -64,7 +63,6 @@ from wfst_entropy.asr.training.train_loop import (
 )
 from wfst_entropy.asr.training.train_options import TrainOptions
 from wfst_entropy.asr.training.train_state import TrainState, seed_batch
-from wfst_entropy.fsa.atomic_file import replacing
 from wfst_entropy.fsa.errors import FsaError
 
 
@@ -127,18 +125,9 @@ def prepare(process: ProcessRank, config: RunConfig, log: RunLog) -> Training:
     model = build_model(config.model).to(process.device)
     dtype = choose_dtype(options, process.device)
     criterion = TrainingCriterion(model, options, dtype)
-    distill = config.distill
-    if distill.distils:
-        criterion.distiller = make_distiller(distill, options, model, config.data.lang_dir)
-    data = AsrDataModule(
-        config.data,
-        model.subsampling_factor,
-        criterion.min_num_frames,
-        None if distill.pseudo_labels is None else PseudoLabels(distill.pseudo_labels),
-        use_transcripts=distill.label_loss_scale > 0,
-    )
-    for subset in ("train", "dev"):  # a missing part is told now, not after the first epoch
-        data.parts(subset)
+    if config.distill.distils:
+        criterion.distiller = make_distiller(config.distill, options, model, config.data.lang_dir)
+    data = make_data(config, criterion)
     scaler = torch.amp.GradScaler(process.device.type, enabled=dtype == torch.float16)
     state = TrainState(model, build_optimizer(model, options), scaler)
     for note in start_or_resume(state, options, process):
@@ -153,11 +142,7 @@ def prepare(process: ProcessRank, config: RunConfig, log: RunLog) -> Training:
     if other_training:
         log.warning(f"other options than before: {', '.join(other_training)}")
     if process.is_first:
-        config.save()
-        with replacing(options.exp_dir / "env.json") as file:
-            file.write(environment_json().encode())
-        with replacing(options.exp_dir / "tokens.txt") as file:  # what decode.py compares with
-            file.write((config.data.lang_dir / "tokens.txt").read_bytes())
+        save_description(config)
         log.write_history(state.progress.history)
     log.info(
         f"{config.model.encoder}: {model.num_parameters:,} parameters, vocabulary of "
@@ -175,6 +160,21 @@ def prepare(process: ProcessRank, config: RunConfig, log: RunLog) -> Training:
         log,
         BadBatches(options.max_bad_batches),
     )
+
+
+def make_data(config: RunConfig, criterion: TrainingCriterion) -> AsrDataModule:
+    """The data, with what a teacher wrote where there is one."""
+    distill = config.distill
+    data = AsrDataModule(
+        config.data,
+        criterion.model.subsampling_factor,
+        criterion.min_num_frames,
+        None if distill.pseudo_labels is None else PseudoLabels(distill.pseudo_labels),
+        use_transcripts=distill.label_loss_scale > 0,
+    )
+    for subset in ("train", "dev"):  # a missing part is told now, not after the first epoch
+        data.parts(subset)
+    return data
 
 
 def train_one_epoch(training: Training) -> None:

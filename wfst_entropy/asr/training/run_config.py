@@ -6,10 +6,12 @@ import dataclasses
 from pathlib import Path
 
 from wfst_entropy.asr.data.asr_datamodule import DataOptions
+from wfst_entropy.asr.environment import environment_json
 from wfst_entropy.asr.models import ModelOptions
 from wfst_entropy.asr.options import OptionError, load_config, save_config
 from wfst_entropy.asr.training.distill_options import DistillOptions
 from wfst_entropy.asr.training.train_options import TrainOptions
+from wfst_entropy.fsa.atomic_file import replacing
 from wfst_entropy.lang.symbols import is_disambiguation
 
 
@@ -41,6 +43,16 @@ class RunConfig:
         """Write ``config.yaml`` to the run's folder."""
         sections = (self.model, self.data, self.train, self.distill)
         save_config(self.train.exp_dir / "config.yaml", *sections)
+
+
+def save_description(config: RunConfig) -> None:
+    """Write what later steps read about a run: its options, the software, its tokens."""
+    config.save()
+    exp_dir = config.train.exp_dir
+    with replacing(exp_dir / "env.json") as file:
+        file.write(environment_json().encode())
+    with replacing(exp_dir / "tokens.txt") as file:  # see `refuse_other_tokens`
+        file.write((config.data.lang_dir / "tokens.txt").read_bytes())
 
 
 def refuse_other_tokens(exp_dir: Path, lang_dir: Path) -> None:

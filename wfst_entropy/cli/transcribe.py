@@ -164,7 +164,11 @@ def transcribe(
             rule1_min_trailing_silence, rule2_min_trailing_silence, rule3_min_utterance_length
         )
         run = load_streaming_run(
-            options, search, lang_dir=lang_dir, endpoint=rules if endpoint else None
+            options,
+            search,
+            lang_dir=lang_dir,
+            endpoint=rules if endpoint else None,
+            dither_silence=True,
         )
         live = LiveTranscription(run.recognizer, realtime=realtime)
         with until_ctrl_c(pieces) as audio:

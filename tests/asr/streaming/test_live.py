@@ -24,6 +24,7 @@ from wfst_entropy.asr.streaming.audio_pieces import Piece, file_pieces, pcm_piec
 from wfst_entropy.asr.streaming.ctrl_c import until_ctrl_c
 from wfst_entropy.asr.streaming.endpoint import EndpointOptions
 from wfst_entropy.asr.streaming.live import LiveTranscription
+from wfst_entropy.asr.streaming.online_fbank import OnlineFbank
 from wfst_entropy.asr.streaming.recognizer import StreamingRecognizer
 from wfst_entropy.asr.streaming.stream_decode_options import StreamDecodeOptions
 from wfst_entropy.asr.streaming.streaming_run import load_streaming_run
@@ -181,6 +182,18 @@ def test_a_second_ctrl_c_does_not_wait():
         signal.raise_signal(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
+
+
+def test_a_muted_microphone_is_heard_as_faint_noise(exp_dir, monkeypatch):
+    heard, accept = [], OnlineFbank.accept
+
+    def noted(online, samples):
+        heard.append(accept(online, samples))
+        return heard[-1]
+
+    monkeypatch.setattr(OnlineFbank, "accept", noted)
+    code, _, errors = transcribe("-", "--exp-dir", exp_dir, source=bytes(32000))
+    assert code == 0 and torch.cat(heard).std(0).max() > 0.1, errors
 
 
 def test_no_segment_without_words(exp_dir):

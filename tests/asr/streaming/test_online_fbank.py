@@ -67,3 +67,30 @@ def test_memory_does_not_grow():
     for _ in range(5):
         online.accept(audio(16000))
         assert online._samples.untyped_storage().nbytes() < 4 * 400
+
+
+@pytest.mark.parametrize("name", EXTRACTORS)
+def test_a_muted_microphone_is_heard_as_noise(name):
+    plain, dithered = SHARED[name][1], FrameExtractor(name, dither_silence=True)
+    step = 2.0**-15
+    speech = (audio(3200) / step).round() * step
+    faint = torch.tensor([step, 0.0]).repeat(800)  # one step is no silence
+    samples = torch.cat([speech, torch.zeros(3200), faint, torch.full((3200,), -5 * step), speech])
+
+    def frames(extractor, samples, size):
+        online = OnlineFbank(extractor)
+        return torch.cat([*map(online.accept, samples.split(size)), online.finish()])
+
+    found = [frames(dithered, samples, size) for size in (len(samples), 333)]
+    assert torch.equal(*found)
+    padded = torch.cat([samples[:120].flip(0), samples, samples[-120:].flip(0)])
+    windows = padded.unfold(0, 400, 160)
+    silent = windows.amax(1) == windows.amin(1)
+    assert silent.sum() > 30
+    expected = frames(plain, samples, 500)
+    assert torch.equal(found[0][~silent], expected[~silent])
+    # between nothing and what is 4 times as loud (12 dB)
+    loud = torch.randn(16000, generator=torch.Generator().manual_seed(1)) * 4 * step
+    levels = found[0][silent].mean(), frames(plain, loud, 500).mean()
+    assert expected[silent].mean() + 0.5 < levels[0] < levels[1]
+    assert len(found[0][silent].unique(dim=0)) > 8  # no still tone

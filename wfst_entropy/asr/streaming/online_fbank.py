@@ -15,6 +15,7 @@ _LEFT = (_WINDOW - _SHIFT) // 2
 # Frames are computed this many at a time, each at its own place among them: a matrix product may
 # round a row otherwise where there are more or fewer rows, or where the row stands elsewhere.
 _BLOCK = 16
+_STEP = 2.0**-15  # of samples of 16 bits; recordings are no quieter than some steps
 
 
 def window_end(num_frames: int) -> float:
@@ -32,14 +33,30 @@ class FrameExtractor:
     Args:
       name: as for `make_extractor`, the one of the run's data.
       num_mel_bins: F, dimension of a frame.
+      dither_silence: whether a window that holds no signal, but samples of one value (to a step of
+        16 bits), as of a muted microphone, gives the frame of noise of one step instead. No other
+        frame changes.
 
     Raises:
       DataError, MissingDependencyError: see `make_extractor`.
+
+    Source: Kaldi's `--dither`, 1 by default, which adds such noise to all samples.
     """
 
-    def __init__(self, name: ExtractorName = "lhotse", num_mel_bins: int = 80) -> None:
+    def __init__(
+        self,
+        name: ExtractorName = "lhotse",
+        num_mel_bins: int = 80,
+        *,
+        dither_silence: bool = False,
+    ) -> None:
         self.num_mel_bins = num_mel_bins
         self._extractor: FeatureExtractor = make_extractor(name, num_mel_bins, snip_edges=True)
+        self._noise: Tensor | None = None
+        if dither_silence:
+            generator = np.random.default_rng(0)
+            noise = generator.standard_normal((_BLOCK - 1) * _SHIFT + _WINDOW) * _STEP
+            self._noise = self._extract(torch.from_numpy(noise.astype(np.float32)))
 
     def frames(self, samples: Tensor, num_frames: int, first: int = 0) -> Tensor:
         """Filter banks `(num_frames, F)`, the same bits in whatever pieces they are asked for.
@@ -57,11 +74,18 @@ class FrameExtractor:
             block = torch.zeros((_BLOCK - 1) * _SHIFT + _WINDOW)
             begin, length = place * _SHIFT, (count - 1) * _SHIFT + _WINDOW
             block[begin : begin + length] = samples[done * _SHIFT : done * _SHIFT + length]
-            found = self._extractor.extract(block.numpy(), SAMPLING_RATE)
-            found = np.asarray(found, dtype=np.float32)[place : place + count]
-            blocks.append(torch.from_numpy(found))
+            found = self._extract(block)
+            if self._noise is not None:
+                windows = block.unfold(0, _WINDOW, _SHIFT)
+                silent = windows.amax(1) - windows.amin(1) < _STEP
+                found = torch.where(silent[:, None], self._noise, found)
+            blocks.append(found[place : place + count])
             done += count
         return torch.cat(blocks)
+
+    def _extract(self, block: Tensor) -> Tensor:
+        found = self._extractor.extract(block.numpy(), SAMPLING_RATE)
+        return torch.from_numpy(np.asarray(found, dtype=np.float32))
 
 
 class OnlineFbank:

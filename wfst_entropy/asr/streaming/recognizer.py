@@ -39,6 +39,9 @@ class StreamingRecognizer:
       extractor: what computes features; the one of the run's data.
       feature_dim: filter-bank channels of the model.
       endpoint: when an utterance is over; None where only the end of the audio tells.
+      dither_silence: whether stretches without any signal, as of a muted microphone, are heard as
+        faint noise; see `FrameExtractor`. Not what the model was trained with, if its training has
+        such stretches.
       device: where the model computes; searches run on the CPU.
 
     Raises:
@@ -78,6 +81,7 @@ class StreamingRecognizer:
         extractor: ExtractorName = "lhotse",
         feature_dim: int = 80,
         endpoint: EndpointOptions | None = None,
+        dither_silence: bool = False,
         device: torch.device | str = "cpu",
     ) -> None:
         self.model, self.device = model.to(device).eval(), torch.device(device)
@@ -91,7 +95,7 @@ class StreamingRecognizer:
         self.chunk_frames, self._chunks = model.chunk_frames, _chunks_of(model)
         self.seconds_per_frame = FRAME_SHIFT * model.subsampling_factor
         self.spent = TimeSpent()
-        self._extractor = FrameExtractor(extractor, feature_dim)
+        self._extractor = FrameExtractor(extractor, feature_dim, dither_silence=dither_silence)
         with torch.inference_mode():
             self._first_states = model.initial_states(1, self.device)
 

@@ -53,6 +53,7 @@ def load_streaming_run(
     *,
     lang_dir: Path | None = None,
     endpoint: EndpointOptions | None = None,
+    dither_silence: bool = False,
     device: torch.device | str = "cpu",
 ) -> StreamingRun:
     """Loads a run: the same model, features and search as decoding of whole utterances.
@@ -64,6 +65,7 @@ def load_streaming_run(
       search: beams, graphs, files.
       lang_dir: where graphs lie; by default that of the training.
       endpoint: when an utterance is over; None where only the end of the audio tells.
+      dither_silence: see `StreamingRecognizer`.
       device: where the model computes.
 
     Raises:
@@ -91,6 +93,7 @@ def load_streaming_run(
         extractor=extractor,
         feature_dim=config.model.feature_dim,
         endpoint=endpoint,
+        dither_silence=dither_silence,
         device=device,
     )
     return StreamingRun(

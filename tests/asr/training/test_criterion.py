@@ -188,6 +188,24 @@ def test_the_gradient_of_a_sum_is_the_sum_of_the_terms_gradients(prune_range):
         torch.testing.assert_close(gradient, found[name], atol=1e-4, rtol=1e-4, msg=name)
 
 
+def test_a_ctc_head_of_weight_0_is_left_alone():
+    options = {"prune_range": 0, "entropy_loss_scale": 0.5}
+    model = transducer()
+    model.ctc_log_probs = None  # nobody asks for them
+    criterion = TrainingCriterion(model, TrainOptions(ctc_loss_scale=0.0, **options))
+    batch = speech()
+    batch.tokens[1] = [3] * 15  # in 15 frames: with a blank between any two too many for CTC
+    sums, found = gradients(criterion, batch)
+    assert criterion.term_names == ("transducer_nll", "transducer_entropy")
+    assert tuple(sums.terms) == criterion.term_names and sums.num_utterances == 3
+    assert "model.ctc_output.weight" not in found
+    alone = transducer()
+    alone.ctc_output = None
+    expected, others = gradients(TrainingCriterion(alone, TrainOptions(**options)), batch)
+    assert sums.terms == expected.terms and found.keys() == others.keys()
+    assert all(torch.equal(found[name], others[name]) for name in found)
+
+
 @pytest.mark.parametrize("rnnt_type", ["regular", "modified", "constrained"])
 def test_windows_of_all_positions_are_the_whole_lattice(rnnt_type):
     model = transducer()

@@ -319,6 +319,14 @@ class TestPairsOfHeads:
             ("transducer", "transducer", terms, True),
         )
 
+    def test_a_ctc_head_of_weight_0_learns_nothing(self):
+        train = TrainOptions(prune_range=0, ctc_loss_scale=0.0)
+        criterion = criterion_of(options_of(hard=0.5, state=0.1, fullsum=0.1), train)
+        sums, gradients = loss_and_gradients(criterion, speech(**BOTH_LABELS))
+        assert not any(name.startswith("ctc") for name in (*criterion.term_names, *sums.terms))
+        assert not gradients["ctc_output.weight"].any()
+        assert gradients["transducer.joiner.output.weight"].any()
+
     def test_a_head_without_its_like_learns_likelihoods(self):
         assert self.pairs(teacher=(True, False))[1] == ("transducer", "ctc", ("fullsum",), False)
         assert self.pairs((True, False), (False, True), fullsum=1.0) == (

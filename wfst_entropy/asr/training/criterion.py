@@ -13,7 +13,12 @@ from wfst_entropy.asr.data.utterances import Utterances
 from wfst_entropy.asr.models import AsrModel
 from wfst_entropy.asr.options import OptionError
 from wfst_entropy.asr.training.ctc_term import CtcTerm
-from wfst_entropy.asr.training.loss_terms import BatchOutputs, NotFiniteError, Term
+from wfst_entropy.asr.training.loss_terms import (
+    BatchOutputs,
+    NotFiniteError,
+    Term,
+    trained_heads,
+)
 from wfst_entropy.asr.training.train_options import TrainOptions
 from wfst_entropy.asr.training.transducer_term import TransducerTerm
 
@@ -85,7 +90,9 @@ class TrainingCriterion(nn.Module):
     is pruned), each with the weight of its head. A positive scale ``s`` rewards entropy. See
     :class:`CtcTerm` and :class:`TransducerTerm`.
 
-    An utterance for which a head's lattice has no path is left out of all terms, and named.
+    A CTC head whose weight is 0 has no terms: its lattice is not computed, and its parameters have
+    no gradient. An utterance for which a head's lattice has no path is left out of all terms, and
+    named.
 
     Args:
       model: The model. It is a submodule; checkpoints hold the state of the model alone.
@@ -111,14 +118,14 @@ class TrainingCriterion(nn.Module):
         super().__init__()
         self.model = model
         self.dtype = dtype
-        has_ctc, has_transducer = model.ctc_output is not None, model.transducer is not None
-        if not has_ctc and not has_transducer:
+        heads, has_transducer = trained_heads(model, options), model.transducer is not None
+        if not heads:
             raise OptionError(
                 "use_ctc: the model has no head to train; set --use-ctc or --use-transducer"
             )
         if not has_transducer:
             _refuse_transducer_options(options)
-        self.ctc_term = CtcTerm(options, alone=not has_transducer) if has_ctc else None
+        self.ctc_term = CtcTerm(options, alone=not has_transducer) if "ctc" in heads else None
         self.transducer_term = TransducerTerm(options) if has_transducer else None
         self._distiller: ExtraTerms | None = None
 

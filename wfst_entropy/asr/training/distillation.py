@@ -26,6 +26,7 @@ from wfst_entropy.asr.training.loss_terms import (
     NotFiniteError,
     Term,
     require_finite,
+    trained_heads,
 )
 from wfst_entropy.asr.training.teacher import Teacher, load_teacher
 from wfst_entropy.asr.training.train_options import TrainOptions
@@ -94,13 +95,9 @@ class Distiller:
         self._rnnt_type = train.rnnt_type
         # with these the criterion's NLL is not that of the model, or has another gradient
         self._plain_nll = not (train.delay_penalty or train.fastemit_lambda)
-        self.pairs = () if teacher is None else pair_heads(options, student, teacher)
-        self._heads = tuple(
-            head
-            for head, part in zip(_HEADS, (student.ctc_output, student.transducer))
-            if part is not None
-        )
-        nlls = [f"{head}_hard_nll" for head in self._heads]
+        heads = trained_heads(student, train)
+        self.pairs = () if teacher is None else pair_heads(options, student, teacher, heads)
+        nlls = [f"{head}_hard_nll" for head in heads]
         if student.transducer is not None and train.prune_range:
             nlls.append("simple_hard_nll")
         self.names = (
@@ -327,7 +324,10 @@ def make_distiller(
 
 
 def pair_heads(
-    options: DistillOptions, student: AsrModel, teacher: Teacher
+    options: DistillOptions,
+    student: AsrModel,
+    teacher: Teacher,
+    heads: Sequence[str] = _HEADS,
 ) -> tuple[HeadPair, ...]:
     """Which head learns what from which.
 
@@ -339,6 +339,7 @@ def pair_heads(
       options: Which terms are wanted.
       student: The model that is trained.
       teacher: The other.
+      heads: Of the student, those that have a loss.
 
     Raises:
       OptionError: when the vocabularies differ in size, or a wanted term has no pair of heads.
@@ -363,7 +364,7 @@ def pair_heads(
     same_rate = teacher.model.subsampling_factor == student.subsampling_factor
     pairs = []
     for head, part in zip(_HEADS, (student.ctc_output, student.transducer)):
-        if part is None:
+        if part is None or head not in heads:
             continue
         same_lattice = head in teacher.heads and same_rate
         terms = wanted if same_lattice else ()

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from wfst_entropy.asr.data.utterances import Utterances
+from wfst_entropy.asr.models import AsrModel
+from wfst_entropy.asr.training.train_options import TrainOptions
 from wfst_entropy.fsa.errors import FsaError
 
 
@@ -85,6 +87,24 @@ class BatchOutputs:
     logits: Tensor | None = None
     ranges: Tensor | None = None
     arc_scores: tuple[Tensor, Tensor] | None = None
+
+
+def trained_heads(model: AsrModel, options: TrainOptions) -> tuple[str, ...]:
+    """Which of the model's heads, ``ctc`` and ``transducer``, have a loss.
+
+    Beside a transducer, a CTC head has none if ``ctc_loss_scale`` is 0.
+
+    >>> from wfst_entropy.asr.models import ModelOptions, build_model
+    >>> from wfst_entropy.asr.training.train_options import TrainOptions
+    >>> sizes = {"encoder_dim": 8, "num_layers": 1, "vocab_size": 5}
+    >>> model = build_model(ModelOptions(use_transducer=True, **sizes))
+    >>> [trained_heads(model, TrainOptions(ctc_loss_scale=scale)) for scale in (0.2, 0)]
+    [('ctc', 'transducer'), ('transducer',)]
+    """
+    if model.transducer is None:
+        return ("ctc",) if model.ctc_output is not None else ()
+    has_ctc = model.ctc_output is not None and options.ctc_loss_scale > 0
+    return ("ctc", "transducer") if has_ctc else ("transducer",)
 
 
 def require_finite(*outputs: Tensor) -> None:

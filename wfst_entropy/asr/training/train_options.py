@@ -64,7 +64,9 @@ class TrainOptions:
     )
 
     ctc_loss_scale: float = option(
-        0.2, "Weight of the CTC loss beside a transducer's; without a transducer it has 1."
+        0.2,
+        "Weight of the CTC loss beside a transducer's; 0: it is not computed, the CTC head stays "
+        "as it is; without a transducer it has 1.",
     )
     prune_range: int = option(
         5, "Label positions in a frame's window of the transducer's lattice; 0: the whole lattice."

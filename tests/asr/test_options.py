@@ -54,6 +54,12 @@ def test_every_kind_of_flag():
     assert parse("--use-bf16", "False").use_bf16 is False
 
 
+@pytest.mark.parametrize("number", ["-3", "-0.5", "-1e-3", "-2.5E+1", "-5.", "-inf"])
+def test_negative_numbers_are_no_flags(number):
+    options = parse("--exp-dir", "a", "--max-duration", number, "--test-parts", "x", "y")
+    assert (options.max_duration, options.test_parts) == (float(number), ("x", "y"))
+
+
 def test_values_that_are_not_flags_are_given_by_the_caller(capsys):
     parser = make_parser("A toy.", ToyOptions)
     assert from_args(parser.parse_args([]), ToyOptions, vocab_size=29).vocab_size == 29

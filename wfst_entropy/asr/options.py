@@ -9,6 +9,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
+import re
+import sys
 import types
 import typing
 from collections.abc import Callable, Collection, Sequence
@@ -21,6 +23,8 @@ from wfst_entropy.fsa.errors import FsaError
 
 T = TypeVar("T")
 
+# Negative numbers that argparse would hold for flags.
+_NEGATIVE = re.compile(r"-((\d+\.?\d*|\.\d+)e[-+]?\d+|\d+\.|inf|nan)", re.IGNORECASE)
 _TRUE = ("true", "1", "yes", "y", "t")
 _FALSE = ("false", "0", "no", "n", "f")
 
@@ -130,13 +134,29 @@ def add_arguments(
             ) from error
 
 
+class _Parser(argparse.ArgumentParser):
+    """Takes ``--scale -1e-3``, as argparse itself does not in all versions of Python."""
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        words: list[str] = []
+        for word in sys.argv[1:] if args is None else args:
+            before = words[-1] if words else ""
+            if _NEGATIVE.fullmatch(word) and before.startswith("--") and "=" not in before:
+                words[-1] = f"{before}={word}"
+            else:
+                words.append(word)
+        return super().parse_known_args(words, namespace)
+
+
 def make_parser(description: str, *options_types: type) -> argparse.ArgumentParser:
     """A parser with the flags of the given dataclasses; shows defaults, takes no abbreviations.
 
     >>> make_parser("A toy.").allow_abbrev
     False
     """
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         description=description,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         allow_abbrev=False,

@@ -336,6 +336,30 @@ def test_a_model_of_word_pieces_names_its_folder() -> None:
         DataOptions(bpe_model=Path("x/unigram_500.model"))
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("max_duration", 0.0),
+        ("max_duration", float("nan")),
+        ("num_workers", -1),
+        ("min_cut_duration", -0.5),
+        ("max_cut_duration", 0.1),
+        ("spec_aug_num_frame_masks", -1),
+    ],
+)
+def test_values_out_of_range_are_refused(name: str, value: float) -> None:
+    with pytest.raises(OptionError, match=f"^{name}: needs .*got {value}$"):
+        DataOptions(**{name: value})
+
+
+def test_features_on_the_fly_need_a_recording(own_data: Path) -> None:
+    path = own_data / "fbank" / "librispeech_cuts_dev-clean-2.jsonl.gz"
+    write_jsonl(path, [cut.drop_recording().to_dict() for cut in read_cuts(path)])
+    data = AsrDataModule(options(own_data, on_the_fly_feats=True))
+    with pytest.raises(DataError, match=r"dev-clean-2: cut .* has no recording .*; leave out --on"):
+        next(data.valid_batches())
+
+
 def test_a_lost_archive_is_an_error_that_names_it(own_data: Path) -> None:
     shutil.rmtree(own_data / "fbank" / "librispeech_feats_train-clean-5")
     with pytest.raises(DataError, match=r"not one training utterance .*feats-00000.lca.*--stage 3"):

@@ -86,6 +86,9 @@ def test_biases_and_norms_do_not_decay():
         ({"base_lr": 0.0}, "base_lr: needs a number above 0"),
         ({"warm_up": -1}, "warm_up: needs at least 0"),
         ({"keep_last_k": 0}, "keep_last_k: needs at least 1"),
+        ({"base_lr": float("inf")}, "base_lr: needs a number, got inf"),
+        ({"seed": -1}, "seed: needs a number from 0"),
+        ({"seed": 2**63}, "seed: needs a number from 0"),
     ],
 )
 def test_values_out_of_range_are_refused(options, wording):

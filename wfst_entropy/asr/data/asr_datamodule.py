@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
@@ -48,7 +50,7 @@ class DataOptions:
     """Where the data are and how they are put in batches.
 
     Raises:
-      OptionError: `bpe_model` is not the file of a lang directory.
+      OptionError: a value is out of range, or `bpe_model` is not the file of a lang directory.
 
     >>> options = DataOptions(bpe_model=Path("data/lang_bpe_500/bpe.model"))
     >>> options.lang_dir.name, options.bpe_model
@@ -98,6 +100,22 @@ class DataOptions:
     seed: int = option(42, "Seed of the order and of SpecAugment.", flag=False)
 
     def __post_init__(self) -> None:
+        if not 0 < self.max_duration < math.inf:  # false for NaN too
+            raise OptionError(
+                f"max_duration: needs a number of seconds above 0, got {self.max_duration}"
+            )
+        for name in ("num_workers", "min_cut_duration"):
+            if not getattr(self, name) >= 0:
+                raise OptionError(f"{name}: needs 0 or more, got {getattr(self, name)}")
+        if not self.min_cut_duration <= self.max_cut_duration:
+            raise OptionError(
+                f"max_cut_duration: needs at least --min-cut-duration {self.min_cut_duration:g}, "
+                f"got {self.max_cut_duration}"
+            )
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name.startswith("spec_aug_") and not value >= 0:
+                raise OptionError(f"{field.name}: needs 0 or more, got {value}")
         if self.bpe_model is not None:
             if self.bpe_model.name != "bpe.model":
                 raise OptionError(
@@ -341,6 +359,11 @@ class AsrDataModule:
                 raise DataError(
                     f"{part}: cut {cut.id} has no features; run prepare.sh --stage 3, or train "
                     "with --on-the-fly-feats true"
+                )
+            if not cut.has_recording and self.options.on_the_fly_feats:
+                raise DataError(
+                    f"{part}: cut {cut.id} has no recording to compute features of; leave out "
+                    "--on-the-fly-feats true"
                 )
             yield cut
 

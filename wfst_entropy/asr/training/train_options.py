@@ -153,6 +153,10 @@ class TrainOptions:
         for name in ("base_lr", "lr_epochs", "grad_clip"):
             if not getattr(self, name) > 0:
                 raise OptionError(f"{name}: needs a number above 0, got {getattr(self, name)}")
+        if self.base_lr == math.inf:
+            raise OptionError("base_lr: needs a number, got inf")
+        if not 0 <= self.seed < 2**63:
+            raise OptionError(f"seed: needs a number from 0 to 2**63 - 1, got {self.seed}")
 
 
 def _at_least(options: TrainOptions, name: str, smallest: int) -> None:

@@ -174,3 +174,8 @@ def test_impossible_averages_are_explained(run_of_four_epochs):
         load_model(run_of_four_epochs, 9, 1)
     with pytest.raises(CheckpointError, match=r"checkpoint-40\.pt: averaging 4 needs.* 4 before"):
         load_model(run_of_four_epochs, 0, avg=4, iteration=40)
+
+
+def test_a_folder_is_no_checkpoint(run_of_four_epochs):
+    with pytest.raises(CheckpointError, match=r"is a folder; name a checkpoint .* epoch-4\.pt"):
+        load_checkpoint(run_of_four_epochs)

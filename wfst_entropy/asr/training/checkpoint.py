@@ -64,6 +64,9 @@ def load_checkpoint(path: Path | str) -> dict[str, Any]:
     Raises:
       CheckpointError: when the file is missing, truncated or damaged.
     """
+    if Path(path).is_dir():
+        have = ", ".join(p.name for p in checkpoint_files(path)) or "none"
+        raise CheckpointError(f"{path}: is a folder; name a checkpoint in it; there are: {have}")
     try:
         # torch reads parameters without looking at their check sums
         with zipfile.ZipFile(path) as archive:

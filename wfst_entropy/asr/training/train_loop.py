@@ -227,19 +227,25 @@ def validate(
     """
     criterion.eval()
     names = criterion.term_names
-    sums = [0.0] * (3 + len(names))
+    sums = [0.0] * (4 + len(names))
     for batch in batches:
         own = share_of_batch(criterion, read_batch(batch, tokenizer), step)
         excluded = len(own.excluded) + len(own.not_finite) + batch.get("num_failed", 0)
         terms = [own.terms.get(name, 0.0) for name in names]
-        values = [float(own.loss), float(own.num_frames), float(excluded), *terms]
-        sums = [a + b for a, b in zip(sums, values)]
+        counts = [float(own.num_frames), float(excluded), float(len(own.not_finite))]
+        sums = [a + b for a, b in zip(sums, [float(own.loss), *counts, *terms])]
     criterion.train()
-    loss, frames, excluded, *terms = sum_over_processes(sums, process)
+    loss, frames, excluded, not_finite, *terms = sum_over_processes(sums, process)
     if not frames:
+        check = "check its manifests, transcripts and features"
+        if not_finite:
+            check = (
+                f"{not_finite:.0f} of them because their loss is not finite: the training may have "
+                "diverged; lower --base-lr or lengthen --warm-up, and go back with --start-epoch"
+            )
         raise FsaRuntimeError(
             f"the validation set has no utterance with a finite loss ({excluded:.0f} were left "
-            "out); check its manifests, transcripts and features"
+            f"out); {check}"
         )
     figures = dict(zip(names, terms))
     main = {name: figures[f"{criterion.main_head}_{name}"] for name in ("nll", "entropy")}

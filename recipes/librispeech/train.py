@@ -172,8 +172,7 @@ def make_data(config: RunConfig, criterion: TrainingCriterion) -> AsrDataModule:
         None if distill.pseudo_labels is None else PseudoLabels(distill.pseudo_labels),
         use_transcripts=distill.label_loss_scale > 0,
     )
-    for subset in ("train", "dev"):  # a missing part is told now, not after the first epoch
-        data.parts(subset)
+    data.check_parts()
     return data
 
 

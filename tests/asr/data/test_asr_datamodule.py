@@ -352,6 +352,29 @@ def test_values_out_of_range_are_refused(name: str, value: float) -> None:
         DataOptions(**{name: value})
 
 
+def test_validation_data_of_no_use_are_found_before_the_training(own_data: Path) -> None:
+    path = own_data / "fbank" / "librispeech_cuts_dev-clean-2.jsonl.gz"
+    data = AsrDataModule(options(own_data))
+    data.check_parts()
+    rows = [cut.to_dict() for cut in read_cuts(path)]
+    (supervision,) = rows[-1]["supervisions"]
+    for wrong, has in (
+        [[], "0"],
+        [[supervision] * 2, "2"],
+        [[supervision | {"text": None}], "one"],
+    ):
+        rows[-1]["supervisions"] = wrong
+        write_jsonl(path, rows)
+        with pytest.raises(DataError, match=f"dev-clean-2: cut {rows[-1]['id']} .*, has {has}"):
+            data.check_parts()
+    write_jsonl(path, [])
+    with pytest.raises(DataError, match="there is no utterance to validate on"):
+        data.check_parts()
+    path.write_bytes(b"x")
+    with pytest.raises(DataError, match=r"dev-clean-2\.jsonl\.gz: damaged"):
+        data.check_parts()
+
+
 def test_features_on_the_fly_need_a_recording(own_data: Path) -> None:
     path = own_data / "fbank" / "librispeech_cuts_dev-clean-2.jsonl.gz"
     write_jsonl(path, [cut.drop_recording().to_dict() for cut in read_cuts(path)])

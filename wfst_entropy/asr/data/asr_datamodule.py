@@ -321,10 +321,26 @@ class AsrDataModule:
             one batch more than others.
 
         Raises:
-          DataError: the validation data are missing.
+          DataError: the validation data are missing or of no use.
         """
         for part in self.parts("dev"):
-            yield from _EvaluationSet(self, self._read(part), rank, world_size)
+            yield from _EvaluationSet(self, self._read_scored(part), rank, world_size)
+
+    def check_parts(self) -> None:
+        """Looks whether training parts are there, and through the lists of the validation parts.
+
+        What is wrong with these would be told at the end of the first epoch only.
+
+        Raises:
+          DataError: as `parts` and `valid_batches`.
+        """
+        self.parts("train")
+        parts = self.parts("dev")
+        if not sum(1 for part in parts for _ in self._read_scored(part)):
+            raise DataError(
+                f"{', '.join(parts)}: there is no utterance to validate on; run prepare.sh --stage "
+                "3 --stop-stage 3, or name other parts with --valid-parts"
+            )
 
     def test_sets(self) -> dict[str, Iterable[dict[str, Any]]]:
         """Returns the test parts by name; each can be iterated over several times.
@@ -332,7 +348,8 @@ class AsrDataModule:
         Raises:
           DataError: the test data are missing.
         """
-        return {part: _EvaluationSet(self, self._read(part)) for part in self.parts("test")}
+        parts = self.parts("test")
+        return {part: _EvaluationSet(self, self._read_scored(part)) for part in parts}
 
     def batches_to_label(self, subset: str, done: Container[str]) -> Iterator[dict[str, Any]]:
         """Yields a subset without augmentation, the longest utterances first.
@@ -364,6 +381,18 @@ class AsrDataModule:
                 raise DataError(
                     f"{part}: cut {cut.id} has no recording to compute features of; leave out "
                     "--on-the-fly-feats true"
+                )
+            yield cut
+
+    def _read_scored(self, part: str) -> Iterator[MonoCut]:
+        """The cuts of a part whose transcripts are compared with something."""
+        for cut in self._read(part):
+            texts = [supervision.text for supervision in cut.supervisions]
+            if len(texts) != 1 or texts[0] is None:
+                what = "one without a text" if len(texts) == 1 else len(texts)
+                raise DataError(
+                    f"{part}: cut {cut.id} needs one supervision with a text, has {what}; leave it "
+                    "out of the part, or cut recordings with trim_to_supervisions()"
                 )
             yield cut
 

@@ -34,6 +34,7 @@ from wfst_entropy.decoding import (
 )
 from wfst_entropy.decoding.fast_beam_search import FastBeamSearch
 from wfst_entropy.decoding.transducer import TransducerHypothesis
+from wfst_entropy.decoding.transducer_search import ModifiedBeamSearch
 from wfst_entropy.fsa import DenseFsaVec
 
 # A bound for memory only: batches of streams are made by who calls the recogniser.
@@ -132,16 +133,14 @@ class TransducerBeamStreams(TransducerStreams):
       method: which tells search and scales.
     """
 
-    def __init__(self, method: TransducerBeam) -> None:
-        super().__init__(method)
-        self._beam_method, self._beam_search = method, method.stream_search(method.scales)
-        self._search = self._beam_search
+    _method: TransducerBeam
+    _search: ModifiedBeamSearch
 
     def results(self, states: Sequence[Any], final: bool) -> list[StreamHypothesis]:
         """See `StreamSearch`."""
         return [
-            _of_transducer(self._beam_method.hypothesis_of_nbest(each), each.hypotheses[0])
-            for each in self._beam_search.nbest(states, 1, final=final)
+            _of_transducer(self._method.hypothesis_of_nbest(each), each.hypotheses[0])
+            for each in self._search.nbest(states, 1, final=final)
         ]
 
 
@@ -159,17 +158,14 @@ class FastBeamNbestStreams(TransducerStreams):
       method: which tells search and scales.
     """
 
-    def __init__(self, method: FastBeamNbest | FastBeamNbestLG) -> None:
-        super().__init__(method)
-        self._lattice_method, self._fast_search = method, method.stream_search(method.scales)
-        self._search = self._fast_search
+    _method: FastBeamNbest | FastBeamNbestLG
+    _search: FastBeamSearch
 
     def results(self, states: Sequence[Any], final: bool) -> list[StreamHypothesis]:
         """See `StreamSearch`."""
         found = super().results(states, final)
         if final:
-            lattices = self._fast_search.lattice(states)
-            read = self._lattice_method.read_lattices(lattices)
+            read = self._method.read_lattices(self._search.lattice(states))
             for each, hypothesis in zip(found, read, strict=True):
                 each.hypothesis = hypothesis
         return found

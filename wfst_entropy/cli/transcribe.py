@@ -202,6 +202,8 @@ def _pieces(source: str, sample_rate: int | None, realtime: bool) -> Iterator[Pi
             return file_pieces(Path(source))
     if realtime:
         raise typer.BadParameter("--realtime: standard input has its own pace; it is for files")
+    if sys.stdin is None:
+        raise typer.BadParameter("-: there is no standard input; pipe audio into it")
     if sys.stdin.isatty():
         raise typer.BadParameter(
             "-: standard input is a terminal; pipe audio into it, such as "
@@ -214,7 +216,8 @@ def _print_results(
     live: LiveTranscription, pieces: Iterator[Piece], times: bool, json: bool
 ) -> None:
     found: list[LiveResult] = []
-    replaces = sys.stdout.isatty() and not json
+    # a process without standard output has None there
+    replaces = sys.stdout is not None and sys.stdout.isatty() and not json
     for told in live.results(pieces):
         if json:
             typer.echo(json_module.dumps(told.as_dict(), ensure_ascii=False, allow_nan=False))
@@ -226,7 +229,6 @@ def _print_results(
                 typer.echo(f"wfst-entropy transcribe: {told.result.problem}", err=True)
             for line in _word_lines(told) if times and not json else ():
                 typer.echo(line)
-        sys.stdout.flush()
     typer.echo(f"wfst-entropy transcribe: {_summary(live, found)}", err=True)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+import typer
 from typer.testing import CliRunner
 
 from wfst_entropy.asr.data.asr_datamodule import DataOptions
@@ -234,6 +235,30 @@ def test_what_is_wrong_with_standard_input(exp_dir, content, options, code, mess
     assert found == code and message in " ".join(errors.replace("│", " ").split()), errors
     # what came before the damage is told
     assert bool(lines) == (len(content) > 0)
+
+
+def test_words_before_nan_are_told(exp_dir, tmp_path):
+    damaged = (SAMPLES / 32768).astype(np.float32)
+    damaged[12000] = np.nan
+    soundfile.write(tmp_path / "nan.wav", damaged, 16000, subtype="FLOAT")
+    options = ("--exp-dir", exp_dir, "--chunk-size", 2)
+    code, lines, errors = transcribe(tmp_path / "nan.wav", *options)
+    assert code == 1 and "nan at sample" in errors and "0.7500 s after" in errors
+    # the piece of 50 ms that has it begins there
+    _, expected, _ = transcribe("-", *options, source=SAMPLES[:12000].tobytes())
+    texts = [[line.split("\t")[::3] for line in each] for each in (lines, expected)]
+    assert texts[0] == texts[1] and texts[0][-1][0] == "final"
+
+
+def test_a_process_without_standard_input_or_output(exp_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(typer.BadParameter, match="there is no standard input"):
+        transcribe_verb._pieces("-", None, False)
+    monkeypatch.setattr("sys.stdout", None)
+    soundfile.write(tmp_path / "a.wav", SAMPLES, 16000)
+    live = LiveTranscription(recognizer_of(exp_dir))
+    transcribe_verb._print_results(live, file_pieces(tmp_path / "a.wav"), True, False)
+    assert live.stream.is_decoded
 
 
 def test_a_partial_result_may_take_its_only_word_back(exp_dir, monkeypatch):

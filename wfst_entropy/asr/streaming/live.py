@@ -14,6 +14,7 @@ from wfst_entropy.asr.streaming.recognizer import StreamingRecognizer
 from wfst_entropy.asr.streaming.stream import Stream
 from wfst_entropy.asr.streaming.streaming_result import StreamingResult
 from wfst_entropy.asr.streaming.word_history import Emission, WordHistory
+from wfst_entropy.fsa.errors import FsaError, FsaValueError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,25 +112,35 @@ class LiveTranscription:
             makes that of a Ctrl-C at any time.
 
         Raises:
-          DataError: the audio is damaged, after the words before that place.
+          DataError, FsaValueError: the audio is damaged, or has NaN, after the words before that
+            place.
           FsaError: the model's output cannot be searched.
         """
-        damage = None
+        damage: FsaError | None = None
         coming = iter(pieces)
-        while True:
+        while not self.stream.is_finished:
             try:
-                piece = next(coming, None)
-                if piece is not None:
-                    self._wait_for(piece)
+                mark = self._take(next(coming, None))
             except KeyboardInterrupt:
-                self.interrupted, piece = True, None
-            except DataError as error:
-                damage, piece = error, None
-            yield from self._go_on(piece)
-            if piece is None:
-                break
+                self.interrupted = True
+                mark = self._take(None)
+            except (DataError, FsaValueError) as error:
+                damage = error
+                mark = self._take(None)
+            yield from self._go_on(mark)
         if damage is not None:
             raise damage
+
+    def _take(self, piece: Piece | None) -> float:
+        """The next piece, or the end; returns when there was something to compute."""
+        if piece is None:
+            mark = self._clock()
+            self.stream.input_finished()
+        else:
+            self._wait_for(piece)
+            mark = self._clock()
+            self.stream.accept_waveform(piece.sampling_rate, piece.samples)
+        return mark
 
     def _wait_for(self, piece: Piece) -> None:
         """Until a piece is spoken, where that is wanted; its end is what the clock is set by."""
@@ -140,15 +151,10 @@ class LiveTranscription:
         if self.realtime:
             self._sleep(max(0.0, self._began + self._came - self._clock()))
 
-    def _go_on(self, piece: Piece | None) -> Iterator[LiveResult]:
-        """By a piece, or at the end."""
-        mark, computing = self._clock(), 0.0
-        recognizer, stream = self.recognizer, self.stream
-        if piece is None:
-            stream.input_finished()
-        else:
-            stream.accept_waveform(piece.sampling_rate, piece.samples)
-        goes_on = piece is None or recognizer.is_ready(stream)
+    def _go_on(self, mark: float) -> Iterator[LiveResult]:
+        """With what has been taken, at the time `mark`."""
+        recognizer, stream, computing = self.recognizer, self.stream, 0.0
+        goes_on = stream.is_finished or recognizer.is_ready(stream)
         while goes_on:
             recognizer.decode_streams([stream])
             result = recognizer.result(stream)

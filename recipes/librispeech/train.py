@@ -142,7 +142,8 @@ def prepare(process: ProcessRank, config: RunConfig, log: RunLog) -> Training:
     if other_training:
         log.warning(f"other options than before: {', '.join(other_training)}")
     if process.is_first:
-        save_description(config)
+        if state.progress.epoch <= options.num_epochs:  # or else it is what made the run
+            save_description(config)
         log.write_history(state.progress.history)
     log.info(
         f"{config.model.encoder}: {model.num_parameters:,} parameters, vocabulary of "

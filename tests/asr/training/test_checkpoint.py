@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+from pathlib import Path
 
 import pytest
 import torch
@@ -18,12 +19,14 @@ from wfst_entropy.asr.training.checkpoint import (
     load_model,
     load_parameters,
     remove_old_checkpoints,
+    remove_unfinished,
     save_checkpoint,
     set_aside,
 )
 from wfst_entropy.asr.training.run_config import RunConfig
 from wfst_entropy.asr.training.train_options import TrainOptions
 from wfst_entropy.fsa import FileWriteError
+from wfst_entropy.fsa.atomic_file import replacing
 
 SMALL = ModelOptions(encoder_dim=8, num_layers=1, vocab_size=5)
 
@@ -94,6 +97,20 @@ def test_only_the_last_batch_checkpoints_are_kept(tmp_path):
     remove_old_checkpoints(tmp_path, 2)
     names = {p.name for p in checkpoint_files(tmp_path)}
     assert names == {"checkpoint-200.pt", "checkpoint-1000.pt", "epoch-1.pt"}
+
+
+def test_what_a_killed_run_left_unfinished_is_deleted(tmp_path):
+    save(tmp_path / "checkpoint-9.pt")
+    for name in (".checkpoint-10.pt.123.tmp", ".best-valid-loss.pt.123.tmp", ".lock", "a.pt.1.tmp"):
+        (tmp_path / name).write_bytes(b"PK")
+    with pytest.raises(KeyboardInterrupt), replacing(tmp_path / "epoch-1.pt") as file:
+        unfinished = tmp_path / Path(file.name).name
+        kept = tmp_path / f"{unfinished.name}.copy"
+        kept.hardlink_to(unfinished)
+        raise KeyboardInterrupt
+    kept.rename(unfinished)  # as if nobody had cleaned up
+    remove_unfinished(tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {"checkpoint-9.pt", ".lock", "a.pt.1.tmp"}
 
 
 def test_setting_aside_moves_and_never_overwrites(tmp_path):

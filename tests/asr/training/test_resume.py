@@ -183,13 +183,27 @@ def test_bad_arguments_get_a_message(train_arguments, tiny_data, tmp_path, monke
     assert "choose from" in capsys.readouterr().err
 
 
-def test_another_architecture_in_the_same_folder_is_refused(train_arguments, tmp_path, monkeypatch):
+def test_another_model_in_the_same_folder_is_refused(
+    train_arguments, tiny_data, tmp_path, monkeypatch
+):
     exp = str(tmp_path / "exp")
     options = train_arguments(exp_dir=exp, num_epochs=1)
     monkeypatch.setattr(sys, "argv", ["train.py", *options])
     runpy.run_path(str(TRAIN), run_name="__main__")
     message = train_here(monkeypatch, *options, "--num-layers", "5")
     assert "config.yaml: the run there has another model (num_layers 2 -> 5)" in message
+    shutil.copytree(tiny_data / "lang_char", tmp_path / "lang")
+    tokens = (tmp_path / "lang/tokens.txt").read_text()
+    changed = tokens.replace("A 4", "B 4").replace("B 5", "A 5")
+    (tmp_path / "lang/tokens.txt").write_text(changed)
+    assert changed != tokens
+    message = train_here(monkeypatch, *options, "--lang-dir", str(tmp_path / "lang"))
+    assert "its tokens.txt has 'B 4' where the run in" in message
+    # a run that is finished stays described by the options that made it
+    before = (tmp_path / "exp/config.yaml").read_text()
+    monkeypatch.setattr(sys, "argv", ["train.py", *options, "--entropy-loss-scale", "0.7"])
+    runpy.run_path(str(TRAIN), run_name="__main__")
+    assert (tmp_path / "exp/config.yaml").read_text() == before
 
 
 def test_other_batches_and_losses_in_the_middle_of_an_epoch_are_pointed_out(

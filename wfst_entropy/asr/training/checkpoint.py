@@ -158,6 +158,18 @@ def remove_old_checkpoints(exp_dir: Path | str, keep_last_k: int) -> None:
         numbered[number].unlink(missing_ok=True)
 
 
+def remove_unfinished(exp_dir: Path | str) -> None:
+    """Delete what a run that was killed had written of a checkpoint.
+
+    Args:
+      exp_dir: Folder of the run; no other run may write there now.
+
+    >>> remove_unfinished("no such folder")
+    """
+    for path in Path(exp_dir).glob(".*.pt.*.tmp"):  # as `replacing` calls them
+        path.unlink(missing_ok=True)
+
+
 def set_aside(exp_dir: Path | str) -> Path | None:
     """Move the checkpoints of an earlier run to a folder ``previous-N``.
 

@@ -13,10 +13,11 @@ from wfst_entropy.asr.training.checkpoint import (
     checkpoint_files,
     load_checkpoint,
     load_latest,
+    remove_unfinished,
     set_aside,
 )
 from wfst_entropy.asr.training.distributed import ProcessRank
-from wfst_entropy.asr.training.run_config import RunConfig
+from wfst_entropy.asr.training.run_config import RunConfig, refuse_other_tokens
 from wfst_entropy.asr.training.train_options import TrainOptions
 from wfst_entropy.asr.training.train_state import TrainState
 
@@ -41,6 +42,8 @@ def start_or_resume(state: TrainState, options: TrainOptions, process: ProcessRa
       CheckpointError: when the checkpoint is missing, damaged or of another architecture.
     """
     exp_dir = options.exp_dir
+    if process.is_first:
+        remove_unfinished(exp_dir)
     if options.start_batch > 0:
         return [_load(state, exp_dir / f"checkpoint-{options.start_batch}.pt")]
     if options.start_epoch > 1:
@@ -59,7 +62,7 @@ def start_or_resume(state: TrainState, options: TrainOptions, process: ProcessRa
 
 
 def changed_data_options(config: RunConfig) -> list[str]:
-    """Refuse to go on with a run of another model; tell which options of the data are others.
+    """Refuse to go on with another model or tokens; tell which options of the data are others.
 
     Args:
       config: Of this start of the run.
@@ -69,7 +72,7 @@ def changed_data_options(config: RunConfig) -> list[str]:
       ``max_duration 5.0 -> 8.0``; empty where there is nothing to go on from.
 
     Raises:
-      OptionError: when the run has checkpoints of another model.
+      OptionError: when the run has checkpoints of another model, or numbers tokens otherwise.
 
     >>> from wfst_entropy.asr.data.asr_datamodule import DataOptions
     >>> from wfst_entropy.asr.models import ModelOptions
@@ -87,6 +90,8 @@ def changed_data_options(config: RunConfig) -> list[str]:
             f"({', '.join(different)}); give its options again, choose another --exp-dir, or start "
             "afresh with --resume false"
         )
+    if (exp_dir / "tokens.txt").is_file():
+        refuse_other_tokens(exp_dir, config.data.lang_dir)
     return differences(before.data, config.data)
 
 

@@ -89,6 +89,8 @@ def test_phrases_and_an_ngram_change_what_is_found(lang_dir, tmp_path):
     phrases.write_text("AB\n")
     favoured = make_method("modified_beam_search", setup(context_file=phrases, context_score=3.0))
     assert favoured.search(*UNSURE, [[]])[0].words == ["AB", "AB"]
+    with pytest.raises(OptionError, match=r"context_file: greedy_search favours no.*modified_beam"):
+        make_method("greedy_search", setup(context_file=phrases))
     name = "modified_beam_search_lm_shallow_fusion"
     fused = make_method(name, setup(lang_dir, tokens_ngram=2))
     small, large = fused.search_grid(*UNSURE, [{"ngram_lm_scale": 0.0}, {"ngram_lm_scale": 1.0}])

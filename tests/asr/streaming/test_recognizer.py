@@ -297,11 +297,13 @@ def test_refusals(lang):
         StreamingRecognizer(model, method, chunk_size=0)
     with pytest.raises(OptionError, match="nbest-oracle needs whole utterances"):
         StreamingRecognizer(model, method_of("nbest-oracle", model, lang))
-    recognizer = StreamingRecognizer(model, method)
+    with pytest.raises(OptionError, match=r"chunk_size: 1000000000 is a chunk of 80000000 s"):
+        StreamingRecognizer(model, method, chunk_size=10**9)
+    recognizer = StreamingRecognizer(tiny_model("lstm"), method)
     stream = recognizer.create_stream()
     with pytest.raises(FsaError, match="one is there twice"):
         recognizer.decode_streams([stream, stream])
-    StreamingRecognizer(model, method, chunk_size=4)
+    StreamingRecognizer(recognizer.model, method, chunk_size=4)
     with pytest.raises(FsaError, match=r"model: has chunks.*\(4, .*load a model for each"):
         recognizer.decode_streams([stream])
 

@@ -165,8 +165,11 @@ def _candidates(
         name: str, head: str, other: ExportedModel, paths: list[Path], exact: bool = True
     ) -> Candidate:
         def search(transducer: Transducer | None) -> SearchMethod:
-            own = dataclasses.replace(setup, transducer=transducer)
-            return make_method(_method_of(method, head), own)
+            chosen = _method_of(method, head)
+            # the greedy search that stands for a method of the other head has none of its options
+            options = setup.options if chosen == method else SearchOptions()
+            own = dataclasses.replace(setup, options=options, transducer=transducer)
+            return make_method(chosen, own)
 
         files = {path.name: path.stat().st_size for path in paths}
         searches = (search(other.transducer), search(model.transducer))

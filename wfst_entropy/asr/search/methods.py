@@ -45,6 +45,13 @@ METHODS: dict[str, type[SearchMethod]] = {
     )
 }
 
+_FAVOURING: tuple[type[SearchMethod], ...] = (
+    PrefixBeamSearch,
+    TransducerBeam,
+    TransducerShallowFusion,
+    TransducerLodr,
+)
+
 
 def method_name(text: str) -> str:
     """The name of a method, written with hyphens or underscores.
@@ -108,6 +115,11 @@ def make_method(name: str, setup: SearchSetup) -> SearchMethod:
       setup: vocabulary, graphs, options, and the scales to decode with.
 
     Raises:
-      OptionError: a graph that the method needs is missing.
+      OptionError: a graph that the method needs is missing, or it cannot favour the phrases that
+        are given.
     """
-    return METHODS[name](setup)
+    method = METHODS[name]
+    if setup.options.context_file is not None and method not in _FAVOURING:
+        names = ", ".join(each.name for each in _FAVOURING)
+        raise OptionError(f"context_file: {name} favours no phrases; there is {names}")
+    return method(setup)

@@ -12,6 +12,7 @@ from wfst_entropy.asr.data.fbank import FRAME_SHIFT, ExtractorName
 from wfst_entropy.asr.decode.decoded_utterance import TimeSpent
 from wfst_entropy.asr.decode.streaming_word import StreamingWord
 from wfst_entropy.asr.models import AsrModel
+from wfst_entropy.asr.options import OptionError
 from wfst_entropy.asr.search.method import SearchMethod
 from wfst_entropy.asr.streaming.endpoint import EndpointOptions
 from wfst_entropy.asr.streaming.online_fbank import FrameExtractor
@@ -19,6 +20,8 @@ from wfst_entropy.asr.streaming.stream import Stream
 from wfst_entropy.asr.streaming.stream_search import StreamHypothesis, make_stream_search
 from wfst_entropy.asr.streaming.streaming_result import StreamingResult
 from wfst_entropy.fsa.errors import FsaValueError
+
+_MOST_FRAMES = 2**17  # of a chunk, 22 minutes; nobody waits so long
 
 
 class StreamingRecognizer:
@@ -45,8 +48,8 @@ class StreamingRecognizer:
       device: where the model computes; searches run on the CPU.
 
     Raises:
-      OptionError: the model looks ahead, chunks do not fit it, or the method needs whole utterances
-        or an output that the model does not have.
+      OptionError: the model looks ahead, chunks do not fit it or are endless, or the method needs
+        whole utterances or an output that the model does not have.
 
     Attributes:
       chunk_frames: feature frames that are decoded at a time.
@@ -93,6 +96,12 @@ class StreamingRecognizer:
             )
         self.search, self.endpoint = make_stream_search(method), endpoint
         self.chunk_frames, self._chunks = model.chunk_frames, _chunks_of(model)
+        if self.chunk_frames > _MOST_FRAMES:
+            raise OptionError(
+                f"chunk_size: {model.encoder.chunk_size} is a chunk of "
+                f"{self.chunk_frames * FRAME_SHIFT:.0f} s, for which each stream would wait, and "
+                f"take the memory; {_MOST_FRAMES // model.subsampling_factor} at most"
+            )
         self.seconds_per_frame = FRAME_SHIFT * model.subsampling_factor
         self.spent = TimeSpent()
         self._extractor = FrameExtractor(extractor, feature_dim, dither_silence=dither_silence)

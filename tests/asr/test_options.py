@@ -58,6 +58,7 @@ def test_every_kind_of_flag():
 def test_negative_numbers_are_no_flags(number):
     options = parse("--exp-dir", "a", "--max-duration", number, "--test-parts", "x", "y")
     assert (options.max_duration, options.test_parts) == (float(number), ("x", "y"))
+    assert parse("--exp-dir", "-1,16").exp_dir == Path("-1,16")
 
 
 def test_values_that_are_not_flags_are_given_by_the_caller(capsys):

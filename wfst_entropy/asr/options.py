@@ -23,8 +23,8 @@ from wfst_entropy.fsa.errors import FsaError
 
 T = TypeVar("T")
 
-# Negative numbers that argparse would hold for flags.
-_NEGATIVE = re.compile(r"-((\d+\.?\d*|\.\d+)e[-+]?\d+|\d+\.|inf|nan)", re.IGNORECASE)
+# What begins with a negative number, but is not all that argparse itself takes for one.
+_NEGATIVE = re.compile(r"-(?!(\d+|\d*\.\d+)$)(\.?\d.*|inf|nan)", re.IGNORECASE)
 _TRUE = ("true", "1", "yes", "y", "t")
 _FALSE = ("false", "0", "no", "n", "f")
 
@@ -135,7 +135,7 @@ def add_arguments(
 
 
 class _Parser(argparse.ArgumentParser):
-    """Takes ``--scale -1e-3``, as argparse itself does not in all versions of Python."""
+    """Takes ``--scale -1e-3`` and ``--sizes -1,16``, which argparse would hold for flags."""
 
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None

@@ -17,7 +17,8 @@ _list_options() {
     case "$line" in *parse_options.sh*) break ;; esac
     if [[ "$line" =~ ^([a-z][a-z0-9_]*)=([^#]*)(#(.*))?$ ]]; then
       local name="${BASH_REMATCH[1]//_/-}" default="${BASH_REMATCH[2]}" help="${BASH_REMATCH[4]}"
-      printf '  --%-14s %s (default: %s)\n' "$name" "${help# }" "${default%"${default##*[! ]}"}"
+      default="${default%"${default##*[! ]}"}"
+      printf '  --%-14s %s\n' "$name" "${help# }${default:+ (default: $default)}"
     fi
   done < "$0"
 }

@@ -37,7 +37,7 @@ def toy_script(tmp_path: Path) -> Path:
     path = tmp_path / "toy.sh"
     path.write_text(
         "#!/usr/bin/env bash\n# A toy.\n#\n#   ./toy.sh  does little\n\nset -eou pipefail\n"
-        "stage=0\nbase_lr=0.5   # learning rate\nname=\nHIDDEN=1\n"
+        "stage=0\nbase_lr=0.5   # learning rate\nname=         # its name\nHIDDEN=1\n"
         f". {ROOT}/recipes/shared/parse_options.sh\n"
         'echo "$stage|$base_lr|$name|$HIDDEN"\nlater=1\n'
     )
@@ -80,7 +80,10 @@ def test_wrong_options_list_the_known_ones(toy_script: Path, args: list[str], me
 def test_help_is_the_opening_comment_and_the_options(toy_script: Path) -> None:
     done = run(toy_script, "--help", cwd=toy_script.parent)
     assert done.returncode == 0
-    assert done.stdout.startswith("A toy.\n\n  ./toy.sh  does little\n\nOptions:\n  --stage")
+    assert done.stdout == (
+        "A toy.\n\n  ./toy.sh  does little\n\nOptions:\n  --stage           (default: 0)\n"
+        "  --base-lr        learning rate (default: 0.5)\n  --name           its name\n"
+    )
 
 
 def test_prepare_tells_its_options(tmp_path: Path) -> None:

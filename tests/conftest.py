@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import gc
+
+import typer.testing
 from hypothesis import settings
 
 import wfst_entropy
@@ -14,3 +18,12 @@ settings.load_profile("suite")
 # then stands in its package where the function of the same name was: names are looked up before.
 for name in wfst_entropy.__all__:
     getattr(wfst_entropy, name)
+
+# Typer builds all verbs anew for each call of its test runner.
+typer.testing._get_command = functools.cache(typer.testing._get_command)
+
+
+def pytest_collection_finish():
+    """Modules and tests live to the end; the garbage collector need not walk them ever again."""
+    gc.collect()
+    gc.freeze()

@@ -14,6 +14,7 @@ from wfst_entropy.cli.main import app
 
 PAGE = Path(__file__).parents[1] / "docs" / "coming_from_openfst.md"
 NAME = re.compile(r"`([^`]+)`")
+VERBS = typer.main.get_command(app).commands.keys()
 
 # The commands of OpenFst 1.8, without those of its extensions.
 COMMANDS = {
@@ -60,14 +61,13 @@ def test_what_is_named_exists(name):
 
 @pytest.mark.parametrize("verb", sorted({verb for row in rows() for verb in row.verbs}))
 def test_verbs_exist(verb):
-    assert verb in typer.main.get_command(app).commands
+    assert verb in VERBS
 
 
 def test_every_verb_named_as_an_operation_of_openfst_is_on_the_page():
     named = {verb for row in rows() for verb in row.verbs}
-    verbs = set(typer.main.get_command(app).commands)
     # What a recogniser calls decoding is not what OpenFst does.
-    assert (verbs & COMMANDS) - named == {"decode"}
+    assert (VERBS & COMMANDS) - named == {"decode"}
 
 
 def test_what_is_absent_has_a_reason():

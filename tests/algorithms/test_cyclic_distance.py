@@ -177,7 +177,7 @@ def test_gradients(semiring):
     assert function(*inputs)[0].numel() == 1
     assert torch.autograd.gradcheck(function, inputs)
     if not isinstance(semiring, KBestTropicalSemiring):
-        assert torch.autograd.gradgradcheck(function, inputs)
+        assert torch.autograd.gradgradcheck(function, inputs, fast_mode=True)
 
 
 @pytest.mark.parametrize("kind", ["log", "tropical"])

@@ -92,7 +92,7 @@ def compare(operation, twin, num_operands, needs, weights, longest, num_machines
     ("operation", "twin", "num_operands", "needs", "weights", "longest"), CASES
 )
 def test_same_weights(operation, twin, num_operands, needs, weights, longest):
-    compare(operation, twin, num_operands, needs, weights, longest, num_machines=60)
+    compare(operation, twin, num_operands, needs, weights, longest, num_machines=30)
 
 
 @pytest.mark.slow

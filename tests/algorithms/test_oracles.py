@@ -46,7 +46,7 @@ def enumerated(fsa, max_length, semiring):
 @pytest.mark.parametrize("semiring", ["log", "tropical"])
 def test_acyclic_machines_against_all_paths(semiring):
     rng, accepted = np.random.default_rng(0), 0
-    for _ in range(100):
+    for _ in range(50):
         fst = random_machine(rng, cyclic=False, transducer=True, score_range=(-3, 3))
         expected = enumerated(fst, 6, semiring)
         accepted += len(expected)
@@ -55,7 +55,7 @@ def test_acyclic_machines_against_all_paths(semiring):
         for (i, _), weight in expected.items():
             strings[i] = add(semiring, strings.get(i, -math.inf), weight)
         assert_same_weights(string_weights(fst, 6, semiring), strings, 1e-9)
-    assert accepted > 300
+    assert accepted > 150
 
 
 @pytest.mark.parametrize("semiring", ["log", "tropical"])

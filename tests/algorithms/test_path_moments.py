@@ -107,7 +107,7 @@ def test_second_derivatives(random_acyclic):
         lambda s, x: score_covariance(fsa.with_scores(s), x),
     ):
         assert torch.autograd.gradcheck(of, (scores, x))
-        assert torch.autograd.gradgradcheck(of, (scores, x))
+        assert torch.autograd.gradgradcheck(of, (scores, x), fast_mode=True)
 
 
 def test_bad_values_are_named():

@@ -42,6 +42,7 @@ def installed(tmp_path, monkeypatch):
     ],
 )
 def test_a_backend_that_fails_to_import_is_reported(installed, body, reason):
+    installed("torch", "")  # the child imports it first, which takes seconds
     installed("broken_backend", body)
     found = environment.find_backend("broken_backend", "broken-backend", try_import=True)
     assert not found.found

@@ -175,7 +175,7 @@ def test_gradients_of_gradients():
     risks = torch.tensor([[1.0, 0.0, 2.0]])
     log_probs = torch.randn(1, 3, dtype=torch.float64, requires_grad=True)
     assert gradcheck(lambda x: mwer_loss(x, risks, temperature=1.3), log_probs)
-    assert gradgradcheck(lambda x: mwer_loss(x, risks, temperature=1.3), log_probs)
+    assert gradgradcheck(lambda x: mwer_loss(x, risks, temperature=1.3), log_probs, fast_mode=True)
     lattice = lattices()
     for count in (None, 30):
 

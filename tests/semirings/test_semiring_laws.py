@@ -28,7 +28,7 @@ from wfst_entropy.semirings import (
 )
 
 INF = float("inf")
-quick = settings(max_examples=8, deadline=None)
+quick = settings(max_examples=5, deadline=None)
 
 
 class MatrixSemiring(Semiring):

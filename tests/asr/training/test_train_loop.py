@@ -79,7 +79,7 @@ def snapshot(state):
 @pytest.mark.parametrize("optimizer", ["adamw", "scaled-adam"])
 def test_training_on_one_batch_learns_it(dtype, optimizer):
     state = make_state(optimizer=optimizer, base_lr=0.02, use_fp16=dtype == torch.float16)
-    losses = [train_on(state, batch(), dtype=dtype).loss for _ in range(40)]
+    losses = [train_on(state, batch(), dtype=dtype).loss for _ in range(25)]
     assert losses[-1] < 0.5 * losses[0]
 
 

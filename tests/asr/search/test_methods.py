@@ -9,10 +9,12 @@ import torch
 
 from wfst_entropy.asr.data.tokenizer import CharTokenizer
 from wfst_entropy.asr.options import OptionError
+from wfst_entropy.asr.search import lattice_words
 from wfst_entropy.asr.search.method import SearchSetup
 from wfst_entropy.asr.search.methods import METHODS, make_method
 from wfst_entropy.asr.search.search_options import SearchOptions
 from wfst_entropy.fsa import Fsa, save_fsa
+from wfst_entropy.fsa.errors import FsaRuntimeError
 from wfst_entropy.lang import LangDir, compile_hlg
 
 TOKENS = ["<blk>", "▁", "A", "B", "C"]
@@ -134,6 +136,26 @@ def test_words_have_times_confidences_and_entropies(lang_dir):
     assert confidences == pytest.approx([0.55, 0.7], abs=0.02)
     assert 0 < hypothesis.word_entropy < hypothesis.entropy
     assert hypothesis.problem == ""
+
+
+def test_a_lattice_too_large_for_confidences_keeps_its_words(lang_dir, monkeypatch):
+    method = make_method("1best", setup(lang_dir, {"hlg_scale": 0.01}, output_beam=30.0))
+    (log_probs, lengths), real = UNSURE, lattice_words.confusion_network
+    batch = (log_probs.expand(2, -1, -1), torch.cat([lengths, lengths - 4]), [[], []])
+    expected = method.search(*batch)
+    seen = []
+
+    def limited(lattices, refs):
+        seen.append(lattices.num_arcs)
+        if lattices.num_arcs > seen[0] // 2:  # the longer one alone has more
+            raise FsaRuntimeError("its tables outgrow")
+        return real(lattices, refs)
+
+    monkeypatch.setattr(lattice_words, "confusion_network", limited)
+    found = method.search(*batch)
+    assert len(seen) == 3 and [each.words for each in found] == [each.words for each in expected]
+    assert [word.confidence for word in found[0].times] == [None, None]
+    assert found[1] == expected[1] and found[1].times[0].confidence > 0
 
 
 def test_a_sentence_cut_off_is_told(lang_dir):

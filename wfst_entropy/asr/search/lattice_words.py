@@ -18,6 +18,7 @@ from wfst_entropy.decoding import (
     scaled_lattice,
 )
 from wfst_entropy.fsa import Fsa
+from wfst_entropy.fsa.errors import FsaRuntimeError
 
 
 class LatticeWords:
@@ -57,11 +58,9 @@ class LatticeWords:
           paths: linear FSAs, one for each utterance.
         """
         words = get_aux_labels(paths)
-        networks = confusion_network(lattices, words)
         entropies = lattice_entropy(lattices)
         found = []
-        for row, (ids, network) in enumerate(zip(words, networks, strict=True)):
-            confidences = [place.prob(word) for place, word in zip(network.words, ids, strict=True)]
+        for row, (ids, confidences) in enumerate(zip(words, _confidences(lattices, words))):
             of_words = float(entropies.words[row])
             found.append(
                 Hypothesis(
@@ -111,6 +110,21 @@ class LatticeWords:
         starts = [i for i in spoken if i == 0 or labels[i] != labels[i - 1]]
         end = frames[spoken[-1]] + 1 if spoken else 0
         return [labels[i] for i in starts], [frames[i] for i in starts], end
+
+
+def _confidences(lattices: Fsa, words: list[list[int]]) -> list[Sequence[float | None]]:
+    """Of each word; None in utterances so long that the tables for them are too large."""
+    try:
+        networks = confusion_network(lattices, words)
+    except FsaRuntimeError:
+        if len(words) == 1:
+            return [[None] * len(words[0])]
+        rows = range(len(words))
+        return [found for row in rows for found in _confidences(lattices[row], [words[row]])]
+    return [
+        [place.prob(word) for place, word in zip(network.words, ids, strict=True)]
+        for network, ids in zip(networks, words, strict=True)
+    ]
 
 
 def _problem(path: Fsa) -> str:

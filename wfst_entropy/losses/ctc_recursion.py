@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from wfst_entropy._native.eager import eager
-from wfst_entropy.algorithms.intersect_dense import SCORE_LIMIT
+from wfst_entropy.algorithms.dense_pairing import SCORE_LIMIT
 from wfst_entropy.algorithms.kernel_gradient import bad_score
 from wfst_entropy.fsa.errors import FsaValueError
 from wfst_entropy.losses.ctc_batch import CtcBatch, checked_ctc_batch

@@ -8,7 +8,8 @@ from torch import Tensor
 import wfst_entropy._native as _native
 from wfst_entropy._native.eager import eager
 from wfst_entropy.algorithms._intersect_dense_kernel import kernel_totals
-from wfst_entropy.algorithms.intersect_dense import check_graph, models_tot_scores
+from wfst_entropy.algorithms.dense_pairing import check_graph
+from wfst_entropy.algorithms.intersect_dense import models_tot_scores
 from wfst_entropy.fsa import DenseFsaVec, Fsa
 from wfst_entropy.fsa.errors import FsaValueError
 from wfst_entropy.losses.alignment import (

@@ -12,11 +12,8 @@ from wfst_entropy._native import dense as native
 from wfst_entropy._native import dense_kl as native_kl
 from wfst_entropy._native.eager import eager
 from wfst_entropy.algorithms._intersect_dense_kernel import kernel_graphs
-from wfst_entropy.algorithms.intersect_dense import (
-    check_graph,
-    check_same_lengths,
-    models_tot_scores,
-)
+from wfst_entropy.algorithms.dense_pairing import check_graph
+from wfst_entropy.algorithms.intersect_dense import check_same_lengths, models_tot_scores
 from wfst_entropy.algorithms.kernel_gradient import bad_score, differentiable_once
 from wfst_entropy.fsa import DenseFsaVec, Fsa
 from wfst_entropy.fsa.errors import FsaValueError

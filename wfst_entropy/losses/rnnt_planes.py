@@ -10,7 +10,7 @@ from torch import Tensor
 import wfst_entropy._native as _native
 import wfst_entropy._native.rnnt_logits as native
 from wfst_entropy._native.eager import eager
-from wfst_entropy.algorithms.intersect_dense import SCORE_LIMIT
+from wfst_entropy.algorithms.dense_pairing import SCORE_LIMIT
 from wfst_entropy.algorithms.kernel_gradient import differentiable_once
 from wfst_entropy.fsa.errors import FsaValueError
 from wfst_entropy.losses.rnnt_batch import RnntBatch, RnntOptions

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from wfst_entropy._native.eager import eager
-from wfst_entropy.algorithms.intersect_dense import SCORE_LIMIT
+from wfst_entropy.algorithms.dense_pairing import SCORE_LIMIT
 from wfst_entropy.fsa.errors import FsaTypeError, FsaValueError
 from wfst_entropy.losses.alignment import as_lengths, check_choice
 from wfst_entropy.semirings import Semiring

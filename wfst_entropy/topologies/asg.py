@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wfst_entropy.algorithms.intersect_dense import SCORE_LIMIT
+from wfst_entropy.algorithms.dense_pairing import SCORE_LIMIT
 from wfst_entropy.fsa import Fsa, FsaTypeError, FsaValueError, RaggedShape, RaggedTensor
 from wfst_entropy.topologies.linear import Sequences, append_final, as_ragged_labels
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from wfst_entropy.algorithms.connect import connect
-from wfst_entropy.algorithms.intersect_dense import SCORE_LIMIT
+from wfst_entropy.algorithms.dense_pairing import SCORE_LIMIT
 from wfst_entropy.fsa import Fsa, FsaTypeError, FsaValueError, RaggedShape
 from wfst_entropy.topologies.linear import Sequences, as_ragged_labels
 

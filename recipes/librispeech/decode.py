@@ -154,7 +154,7 @@ def main() -> None:
     args = decode_parser(__doc__, DecodeOptions, SearchOptions).parse_args()
     try:
         summaries = decode(args)
-    except FsaError as error:
+    except (FsaError, OSError) as error:
         sys.exit(f"decode.py: error: {error}")
     nothing = [s["test_set"] for s in summaries if len(s["not_decoded"]) == s["num_utterances"]]
     if nothing:

@@ -89,7 +89,7 @@ def main() -> None:
     args = get_parser().parse_args()
     try:
         found = export(args)
-    except FsaError as error:
+    except (FsaError, OSError) as error:
         sys.exit(f"export.py: error: {error}")
     wrong = [f"{p.name} ({p.head})" for p in found if p.exact and not p.same_texts]
     if wrong:

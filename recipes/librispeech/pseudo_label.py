@@ -88,7 +88,7 @@ def main() -> None:
     args = decode_parser(__doc__, LabelOptions, DecodeOptions, SearchOptions).parse_args()
     try:
         label(args)
-    except FsaError as error:
+    except (FsaError, OSError) as error:
         sys.exit(f"pseudo_label.py: error: {error}")
     except KeyboardInterrupt:
         sys.exit("pseudo_label.py: interrupted; the same command goes on")

@@ -151,7 +151,7 @@ def main() -> None:
         summaries = read_summaries(options)
         files = report(options, summaries, args.num_alignments)
         decoded = methods_decoded(options.exp_dir, summaries[0]["suffix"])
-    except FsaError as error:
+    except (FsaError, OSError) as error:
         sys.exit(f"report.py: error: {error}")
     for file in files:
         console.print(f"wrote {file}", highlight=False, soft_wrap=True)

@@ -154,7 +154,7 @@ def main() -> None:
     args = decode_parser(__doc__, StreamDecodeOptions, SearchOptions).parse_args()
     try:
         problems = decode(args)
-    except FsaError as error:
+    except (FsaError, OSError) as error:
         sys.exit(f"streaming_decode.py: error: {error}")
     if problems:
         sys.exit(f"streaming_decode.py: error: {'; '.join(problems)}")

@@ -71,7 +71,7 @@ def main() -> None:
     try:
         for content in measure(from_args(args, MeasureOptions)):
             print(json.dumps(content, indent=1))
-    except FsaError as error:
+    except (FsaError, OSError) as error:
         sys.exit(f"measure_alignments.py: error: {error}")
 
 

@@ -66,6 +66,13 @@ def test_rows_of_another_search_or_model_are_refused(tmp_path):
         claim(later, made=time.time() + 10)
 
 
+def test_a_folder_is_refused_before_anything_is_transcribed(tmp_path):
+    (tmp_path / "labels").mkdir()
+    with pytest.raises(OptionError, match=r"output: .*labels is no file; give the name of one"):
+        claim(LabelFile(tmp_path / "labels"))
+    assert [path.name for path in tmp_path.iterdir()] == ["labels"]
+
+
 def test_a_damaged_row_is_named(tmp_path):
     path = tmp_path / "labels.jsonl"
     path.write_text('{"id": "a", "text": "X"}\n{"id": "b", "txt": "Y"}\n')

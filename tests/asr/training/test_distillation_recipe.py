@@ -79,6 +79,14 @@ def test_every_training_cut_gets_a_line(teacher):
 
 
 @pytest.mark.slow
+def test_what_the_system_refuses_is_told_in_one_line(teacher, monkeypatch):
+    monkeypatch.chdir(teacher)
+    words = shlex.split(COMMANDS[0])
+    with pytest.raises(SystemExit, match=r"^pseudo_label\.py: error: .* exists: 'exp/teacher/env"):
+        run(monkeypatch, [*words, "--output", "exp/teacher/env.json/labels.jsonl"])
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS[1:], ids=lambda line: line.split()[2])
 def test_the_papers_systems_are_flags(teacher, tiny_data, train_arguments, monkeypatch, command):
     monkeypatch.chdir(teacher)

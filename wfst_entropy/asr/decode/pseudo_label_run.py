@@ -72,7 +72,7 @@ class LabelFile:
       path: The file. Beside it lie `.partial`, the rows so far, and `.yaml`, the options.
 
     Raises:
-      FsaError: the folder cannot be made.
+      OptionError: a row is damaged.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -101,8 +101,13 @@ class LabelFile:
           made: When the model was written, seconds since the epoch.
 
         Raises:
-          OptionError: when the rows are those of other options or of an older model.
+          OptionError: when the rows are those of other options or of an older model, or the path
+            is that of a folder.
         """
+        if self.path.exists() and not self.path.is_file():
+            raise OptionError(
+                f"output: {self.path} is no file; give the name of one, or of a new one"
+            )
         redo = f"delete {self.path} and {self.partial} to transcribe anew, or give another --output"
         if self.rows and self.config.is_file():
             before = load_config(self.config, DecodeOptions, SearchOptions, DataOptions)

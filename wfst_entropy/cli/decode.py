@@ -60,8 +60,9 @@ def decode(
     method: Annotated[
         str,
         typer.Option(
-            help="ctc-greedy-search, ctc-prefix-beam-search, 1best, whole-lattice-rescoring. "
-            "Default: 1best with a graph, else greedy.",
+            help="ctc-greedy-search, ctc-prefix-beam-search, 1best, whole-lattice-rescoring; of a "
+            "transducer greedy_search, modified_beam_search. Default: 1best with a graph, else "
+            "greedy, of the transducer if there is one.",
             rich_help_panel=SEARCH,
         ),
     ] = "",
@@ -92,11 +93,11 @@ def decode(
     hlg_scale: Annotated[
         float, typer.Option(help="Of the graph's scores.", rich_help_panel=SEARCH)
     ] = 1.0,
-    beam_size: Annotated[int, typer.Option(help="Prefixes kept.", rich_help_panel=SEARCH)] = 16,
+    beam_size: Annotated[int, typer.Option(help="Hypotheses kept.", rich_help_panel=SEARCH)] = 16,
     lm: Annotated[
         Path | None,
         typer.Option(
-            help="N-gram graph: over tokens (prefix beam search), over words (rescoring).",
+            help="N-gram graph: over tokens (beam searches), over words (rescoring).",
             rich_help_panel=SEARCH,
         ),
     ] = None,
@@ -156,6 +157,7 @@ def decode(
             ngram_lm_scale=ngram_lm_scale,
             context_file=context_file,
             context_score=context_score,
+            transducer=None if model is None else model.transducer,
         )
         if lattice_out is not None and not settings.uses_graph:
             raise typer.BadParameter(f"--lattice-out: {settings.method} keeps no lattice")
@@ -166,9 +168,10 @@ def decode(
         in_seconds = model is not None or frame_shift is not None
         lattices: list[Transcript] = []
         failed = False
-        for found in transcribe(
-            inputs, make_search(settings), model, logits=logits, frame_shift=frame_shift
-        ):
+        search = make_search(settings)
+        if model is not None:
+            model.check_head(search.reads)
+        for found in transcribe(inputs, search, model, logits=logits, frame_shift=frame_shift):
             _print_transcript(found, times, confidence, json, in_seconds)
             failed |= found.failed
             if lattice_out is not None and found.lattice is not None:

@@ -14,12 +14,13 @@ from typer.testing import CliRunner
 
 from wfst_entropy.asr.data.asr_datamodule import DataOptions
 from wfst_entropy.asr.data.fbank import make_extractor
+from wfst_entropy.asr.data.tokenizer import CharTokenizer
 from wfst_entropy.asr.models import ModelOptions, build_model
 from wfst_entropy.asr.training.checkpoint import save_checkpoint
 from wfst_entropy.asr.training.run_config import RunConfig
 from wfst_entropy.asr.training.train_options import TrainOptions
 from wfst_entropy.cli.main import app
-from wfst_entropy.decoding import ctc_greedy_search
+from wfst_entropy.decoding import ctc_greedy_search, greedy_search, modified_beam_search
 from wfst_entropy.decoding.lattice_file import read_lattices
 from wfst_entropy.fsa import Fsa, save_fsa
 
@@ -283,3 +284,57 @@ def test_audio_and_features_go_through_the_model_of_a_run(tmp_path, lang_dir):
     code, lines, errors = decode(tmp_path / "noise.wav", "--exp-dir", exp_dir)
     assert (code, lines) == (1, [])
     assert "has 'B 2' where the model was trained with 'A 2'" in errors
+
+
+@pytest.mark.parametrize("use_ctc", [True, False])
+def test_a_transducer_is_searched_where_there_is_one(use_ctc, tmp_path, lang_dir):
+    torch.manual_seed(1)
+    exp_dir = tmp_path / "exp"
+    exp_dir.mkdir()
+    sizes = {"encoder_dim": 8, "num_layers": 1, "decoder_dim": 8, "joiner_dim": 8}
+    options = ModelOptions(**sizes, vocab_size=4, use_ctc=use_ctc, use_transducer=True)
+    RunConfig(options, DataOptions(lang_dir=lang_dir), TrainOptions(exp_dir=exp_dir)).save()
+    model = build_model(options).eval()
+    features, head = torch.randn(120, 80), model.transducer
+    with torch.no_grad():  # all symbols in turn
+        encoder_out, _ = model.forward_encoder(features[None], torch.tensor([len(features)]))
+        head.joiner.output.weight *= 100
+        am = head.project_encoder(encoder_out)[0]
+        head.joiner.output.bias -= head.joiner(am, head.start(len(am))[0]).mean(dim=0)
+    state = model.state_dict()
+    save_checkpoint(exp_dir / "epoch-1.pt", {"model": state, "model_avg": state})
+    np.save(tmp_path / "a.npy", features.numpy())
+    np.save(tmp_path / "none.npy", features[:0].numpy())
+    given = (tmp_path / "a.npy", tmp_path / "none.npy", "--exp-dir", exp_dir, "--json")
+
+    with torch.inference_mode():
+        encoder_out = model.forward_encoder(features[None], torch.tensor([len(features)]))
+        (greedy,) = greedy_search(model.transducer, *encoder_out)
+        (beam,) = modified_beam_search(model.transducer, *encoder_out, 4, nbest=4)
+    code, lines, errors = decode(*given)
+    assert code == 0, errors
+    found, nothing = map(json.loads, lines)
+    assert found["text"] == CharTokenizer(TOKENS).decode(greedy.tokens) != ""
+    spoken = [i for i, token in enumerate(greedy.tokens) if TOKENS[token] != "▁"]
+    assert found["words"][0]["start"] == pytest.approx(0.04 * greedy.frames[spoken[0]])
+    assert found["words"][-1]["end"] == pytest.approx(0.04 * (greedy.frames[spoken[-1]] + 1))
+    assert (nothing["text"], nothing["num_frames"]) == ("", 0)
+
+    code, lines, errors = decode(
+        *given, "--method", "modified-beam-search", "--beam-size", 4, "--nbest", 4
+    )
+    assert code == 0, errors
+    best = json.loads(lines[0])["nbest"]
+    texts = {CharTokenizer(TOKENS).decode(each.tokens) for each in beam.hypotheses}
+    assert {each["text"] for each in best} == texts
+    assert sum(each["posterior"] for each in best) == pytest.approx(1.0)
+
+    code, _, errors = decode(*given, "--method", "ctc-greedy-search")
+    assert code == (0 if use_ctc else 1)
+    assert ("trained without a CTC output" in errors) != use_ctc
+    code, _, errors = decode(*given, "--context-file", lang_dir / "words.txt")
+    assert code == 1 and "greedy_search takes no phrases" in errors
+    code, _, errors = decode(
+        tmp_path / "a.npy", "--lang-dir", lang_dir, "--method", "greedy_search"
+    )
+    assert code == 1 and "needs a model with a transducer head" in errors

@@ -9,8 +9,11 @@ from torch import Tensor
 
 from wfst_entropy.asr.data.errors import DataError
 from wfst_entropy.asr.decode.decode_options import DecodeOptions
+from wfst_entropy.asr.options import OptionError
+from wfst_entropy.asr.search.method import Reads
 from wfst_entropy.asr.training.checkpoint import load_model
 from wfst_entropy.asr.transcribe.inputs import SAMPLING_RATE, Matrix, Waveform
+from wfst_entropy.decoding.transducer import Transducer
 from wfst_entropy.fsa.errors import FsaError
 
 
@@ -59,9 +62,30 @@ class AcousticModel:
                 f"'{before}'; give the lang directory of the model: --lang-dir"
             )
 
+    @property
+    def transducer(self) -> Transducer | None:
+        """Its transducer head, if it has one."""
+        return self._model.transducer
+
+    def check_head(self, reads: Reads) -> None:
+        """Refuses a search of an output that the model has not.
+
+        Raises:
+          OptionError: saying which it has.
+        """
+        if reads == "ctc_log_probs" and self._model.ctc_output is None:
+            raise OptionError(
+                "method: the model was trained without a CTC output; decode with its transducer, "
+                "greedy_search or modified_beam_search"
+            )
+
     @torch.inference_mode()
-    def log_probs(self, content: Waveform | Matrix) -> Tensor:
-        """Frame scores `(T', C)`, float32, of audio or of features `(T, F)`.
+    def scores(self, content: Waveform | Matrix, reads: Reads) -> Tensor:
+        """The model's output for audio or features `(T, F)`, float32.
+
+        Args:
+          content: of one utterance.
+          reads: which: log-probabilities `(T', C)` of the CTC head, or the encoder's `(T', D)`.
 
         Raises:
           DataError: features are of another dimension, or not finite; FsaError: the model refuses
@@ -75,12 +99,18 @@ class AcousticModel:
         if not bool(features.isfinite().all()):
             raise DataError("features have NaN or infinity; is the audio damaged?")
         if not len(features):
-            return features.new_zeros(0, self._model.vocab_size)
+            size = self._model.vocab_size if reads == "ctc_log_probs" else 1
+            return features.new_zeros(0, size)
         try:
-            encoder_out, lengths = self._model(features[None], torch.tensor([len(features)]))
+            encoder_out, lengths = self._model.forward_encoder(
+                features[None], torch.tensor([len(features)])
+            )
         except RuntimeError as error:
             raise FsaError(f"the model cannot read {len(features)} frames: {error}") from error
-        return self._model.ctc_log_probs(encoder_out)[0, : int(lengths[0])]
+        encoder_out = encoder_out[:, : int(lengths[0])]
+        return (
+            self._model.ctc_log_probs(encoder_out) if reads == "ctc_log_probs" else encoder_out
+        )[0]
 
     def _features(self, content: Waveform | Matrix) -> Tensor:
         if isinstance(content, Matrix):

@@ -53,8 +53,8 @@ def transcribe(
             if name in seen:
                 raise DataError("another input has this name; rename one of them")
             seen.add(name)
-            log_probs, remark = _scores(utterance.content, model, logits)
-            found = search.search(name, log_probs).in_seconds(seconds)
+            scores, remark = _scores(utterance.content, search, model, logits)
+            found = search.search(name, scores).in_seconds(seconds)
             found.problem = "; ".join(filter(None, (remark, found.problem)))
             yield found
         except (FsaError, OSError) as error:
@@ -62,15 +62,15 @@ def transcribe(
 
 
 def _scores(
-    content: Waveform | Matrix, model: AcousticModel | None, logits: bool
+    content: Waveform | Matrix, search: FileSearch, model: AcousticModel | None, logits: bool
 ) -> tuple[Tensor, str]:
-    """The frame scores `(T, C)` of an utterance, and a remark about them.
+    """What a search reads of an utterance, and a remark about it.
 
     Raises:
       DataError: it is audio and there is no model, or the model cannot read it.
     """
     if model is not None:
-        return model.log_probs(content), ""
+        return model.scores(content, search.reads), ""
     if not isinstance(content, Matrix):
         raise DataError("audio needs a model: --exp-dir")
     if logits:

@@ -6,13 +6,14 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 from torch import Tensor
 
 from wfst_entropy.algorithms import get_tot_scores
 from wfst_entropy.asr.data.tokenizer import load_tokenizer
 from wfst_entropy.asr.options import OptionError
+from wfst_entropy.asr.search.method import Reads
 from wfst_entropy.asr.transcribe.transcript import (
     Alternative,
     FoundWord,
@@ -32,7 +33,9 @@ from wfst_entropy.decoding import (
     rescore_with_whole_lattice,
     scaled_lattice,
 )
-from wfst_entropy.decoding.ctc_prefix_beam_search import PrefixHypothesis
+from wfst_entropy.decoding.transducer import Transducer, TransducerHypothesis
+from wfst_entropy.decoding.transducer_greedy_search import TransducerGreedySearch
+from wfst_entropy.decoding.transducer_search import ModifiedBeamSearch
 from wfst_entropy.fsa import DenseFsaVec, Fsa, load_fsa
 from wfst_entropy.lang import (
     ContextGraph,
@@ -45,7 +48,8 @@ from wfst_entropy.lang import (
 
 GREEDY, PREFIX, ONE_BEST = "ctc-greedy-search", "ctc-prefix-beam-search", "1best"
 WHOLE_LATTICE = "whole-lattice-rescoring"
-METHODS = (GREEDY, PREFIX, ONE_BEST, WHOLE_LATTICE)
+TRANSDUCER_GREEDY, TRANSDUCER_BEAM = "greedy_search", "modified_beam_search"
+METHODS = (GREEDY, PREFIX, ONE_BEST, WHOLE_LATTICE, TRANSDUCER_GREEDY, TRANSDUCER_BEAM)
 
 
 @dataclasses.dataclass
@@ -54,13 +58,15 @@ class SearchSettings:
 
     Attributes:
       lang_dir: the units, words and lexicon.
-      method: one of `METHODS`, or "" for the usual one: 1best with a graph, else greedy search.
+      method: one of `METHODS`, or "" for the usual one: 1best with a graph, else greedy search, of
+        the transducer if there is one.
       graph: a decoding graph (HLG.pt, or LG.pt with a topology).
       topology: what the graph lacks.
       epsilon_label: of arcs that consume no frame; by default the vocabulary's size.
       silence: the token of optional silence between words, such as `SIL`.
       nbest: how many alternatives to list.
-      lm: an n-gram over tokens (prefix search), or over words (rescoring).
+      lm: an n-gram over tokens (prefix search, modified beam search), or over words (rescoring).
+      transducer: the model's transducer head, None where it has none or there is no model.
 
     Raises:
       OptionError: a method is unknown, or lacks what it needs, or is given what it cannot use.
@@ -83,10 +89,13 @@ class SearchSettings:
     ngram_lm_scale: float = 1.0
     context_file: Path | None = None
     context_score: float = 2.0
+    transducer: Transducer | None = None
 
     def __post_init__(self) -> None:
-        usual = ONE_BEST if self.graph is not None else GREEDY
-        self.method = self.method.replace("_", "-") or usual
+        greedy = GREEDY if self.transducer is None else TRANSDUCER_GREEDY
+        names = {name.replace("_", "-"): name for name in METHODS}
+        usual = ONE_BEST if self.graph is not None else greedy
+        self.method = names.get(self.method.replace("_", "-"), self.method) or usual
         if self.method not in METHODS:
             raise OptionError(f"method: {self.method!r} is unknown; there are {', '.join(METHODS)}")
         if self.uses_graph != (self.graph is not None):
@@ -94,10 +103,22 @@ class SearchSettings:
             raise OptionError(f"method: {self.method} {need}")
         if self.method == WHOLE_LATTICE and self.lm is None:
             raise OptionError(f"lm: {WHOLE_LATTICE} needs a model over words: --lm G_4_gram.pt")
-        if self.method in (GREEDY, ONE_BEST) and self.lm is not None:
-            raise OptionError(f"lm: {self.method} takes none; there is {PREFIX}, {WHOLE_LATTICE}")
-        if self.method == GREEDY and (self.context_file is not None or self.nbest > 1):
-            raise OptionError(f"method: {GREEDY} takes no phrases and has no n-best list; {PREFIX}")
+        if self.method in (GREEDY, TRANSDUCER_GREEDY, ONE_BEST) and self.lm is not None:
+            raise OptionError(
+                f"lm: {self.method} takes none; there is {PREFIX}, {TRANSDUCER_BEAM}, "
+                f"{WHOLE_LATTICE}"
+            )
+        beams = {GREEDY: PREFIX, TRANSDUCER_GREEDY: TRANSDUCER_BEAM}
+        if self.method in beams and (self.context_file is not None or self.nbest > 1):
+            raise OptionError(
+                f"method: {self.method} takes no phrases and has no n-best list; "
+                f"{beams[self.method]}"
+            )
+        if self.method in (TRANSDUCER_GREEDY, TRANSDUCER_BEAM) and self.transducer is None:
+            raise OptionError(
+                f"method: {self.method} needs a model with a transducer head: --exp-dir of a run "
+                "with --use-transducer true"
+            )
 
     @property
     def uses_graph(self) -> bool:
@@ -106,14 +127,21 @@ class SearchSettings:
 
 
 class FileSearch(Protocol):
-    """A way from frame scores to a transcript."""
+    """A way from frame scores to a transcript.
 
-    def search(self, name: str, log_probs: Tensor) -> Transcript:
+    Attributes:
+      reads: which output of a model it searches.
+    """
+
+    reads: ClassVar[Reads]
+
+    def search(self, name: str, scores: Tensor, /) -> Transcript:
         """The transcript of one utterance, times in frames.
 
         Args:
           name: of the utterance.
-          log_probs: `(T, C)` float32, nats.
+          scores: what it `reads`, float32: `(T, C)` log-probabilities in nats, or the `(T, D)`
+            output of the encoder.
 
         Raises:
           FsaError: the scores cannot be searched.
@@ -132,6 +160,8 @@ def make_search(settings: SearchSettings) -> FileSearch:
         return GreedyFileSearch(Units(lang))
     if settings.method == PREFIX:
         return PrefixFileSearch(Units(lang), settings)
+    if settings.method in (TRANSDUCER_GREEDY, TRANSDUCER_BEAM):
+        return TransducerFileSearch(Units(lang), settings)
     return GraphFileSearch(lang, settings)
 
 
@@ -187,6 +217,12 @@ class Units:
         tokenizer = load_tokenizer(self.lang.path)
         return lambda text: [tokenizer.encode(text)]
 
+    def context(self, settings: SearchSettings) -> ContextGraph | None:
+        """The phrases to favour, in tokens, if there are any."""
+        if settings.context_file is None:
+            return None
+        return context_graph_from_file(settings.context_file, self.spell, settings.context_score)
+
 
 class GreedyFileSearch:
     """`ctc-greedy-search`.
@@ -194,6 +230,8 @@ class GreedyFileSearch:
     Args:
       units: of the model.
     """
+
+    reads: ClassVar[Reads] = "ctc_log_probs"
 
     def __init__(self, units: Units) -> None:
         self.units = units
@@ -214,20 +252,17 @@ class PrefixFileSearch:
       settings: see `SearchSettings`.
     """
 
+    reads: ClassVar[Reads] = "ctc_log_probs"
+
     def __init__(self, units: Units, settings: SearchSettings) -> None:
         self.units, self.nbest, self.beam_size = units, settings.nbest, settings.beam_size
-        context: ContextGraph | None = None
-        if settings.context_file is not None:
-            context = context_graph_from_file(
-                settings.context_file, units.spell, settings.context_score
-            )
         self._search = OnlineCtcPrefixBeamSearch(
             len(units.symbols),
             beam_size=max(settings.beam_size, settings.nbest),
             search_beam=settings.search_beam,
             lm=None if settings.lm is None else load_fsa(settings.lm),
             ngram_lm_scale=settings.ngram_lm_scale,
-            context_graph=context,
+            context_graph=units.context(settings),
         )
 
     def search(self, name: str, log_probs: Tensor) -> Transcript:
@@ -237,28 +272,80 @@ class PrefixFileSearch:
         lengths = log_probs.new_tensor([log_probs.shape[0]]).long()
         self._search.advance([stream], log_probs[None], lengths)
         result = self._search.result(stream, nbest=max(self.beam_size, self.nbest))
-        spelled = [(self._words(h), h.posterior) for h in result.hypotheses]
-        alternatives = merge_alternatives(
-            [
-                Alternative([word.word for word in words], h.score, h.posterior)
-                for (words, _), h in zip(spelled, result.hypotheses, strict=True)
-            ]
-        )
-        best = next(w for w, _ in spelled if [x.word for x in w] == alternatives[0].words)
-        shares = vote(best, spelled)
         problem = f"the search ended at frame {result.num_frames}" if result.partial else ""
-        return Transcript(
-            name,
-            [w._replace(confidence=share) for w, share in zip(best, shares, strict=True)],
-            alternatives[0].posterior,
-            entropy_of(alternatives),
-            alternatives[: self.nbest],
-            log_probs.shape[0],
-            problem,
+        spelled = [(self.units.words(*h[:4]), h.score, h.posterior) for h in result.hypotheses]
+        return _of_beam(name, spelled, self.nbest, log_probs.shape[0], problem)
+
+
+class TransducerFileSearch:
+    """`greedy_search` and `modified_beam_search`, with a token n-gram and phrases if given.
+
+    Args:
+      units: of the model.
+      settings: see `SearchSettings`.
+    """
+
+    reads: ClassVar[Reads] = "encoder_out"
+
+    def __init__(self, units: Units, settings: SearchSettings) -> None:
+        assert settings.transducer is not None  # SearchSettings has seen to it
+        self.units, self.nbest = units, settings.nbest
+        self._search: TransducerGreedySearch | ModifiedBeamSearch
+        if settings.method == TRANSDUCER_GREEDY:
+            self._search = TransducerGreedySearch(settings.transducer)
+            return
+        self._search = ModifiedBeamSearch(
+            settings.transducer,
+            max(settings.beam_size, settings.nbest),
+            search_beam=settings.search_beam,
+            lm=None if settings.lm is None else load_fsa(settings.lm),
+            ngram_lm_scale=settings.ngram_lm_scale,
+            context_graph=units.context(settings),
         )
 
-    def _words(self, found: PrefixHypothesis) -> list[FoundWord]:
-        return self.units.words(*found[:4])
+    def search(self, name: str, encoder_out: Tensor) -> Transcript:
+        """See `FileSearch`; posteriors are among the hypotheses of the final beam."""
+        search, num_frames = self._search, encoder_out.shape[0]
+        lengths = encoder_out.new_tensor([num_frames]).long()
+        if isinstance(search, TransducerGreedySearch):
+            (found,) = search.results(search.advance(encoder_out[None], lengths, [search.start()]))
+            return Transcript(name, self._words(found), num_frames=num_frames)
+        states = search.advance(encoder_out[None], lengths, [search.start()])
+        (result,) = search.nbest(states, search.beam_size)
+        problem = f"the search ended at frame {result.num_frames}" if result.partial else ""
+        spelled = [(self._words(h), h.score, h.posterior) for h in result.hypotheses]
+        return _of_beam(name, spelled, self.nbest, num_frames, problem)
+
+    def _words(self, found: TransducerHypothesis) -> list[FoundWord]:
+        ends = [frame + 1 for frame in found.frames]
+        return self.units.words(found.tokens, found.frames, ends, found.log_probs)
+
+
+def _of_beam(
+    name: str,
+    spelled: Sequence[tuple[list[FoundWord], float, float]],
+    nbest: int,
+    num_frames: int,
+    problem: str,
+) -> Transcript:
+    """The transcript of the hypotheses, with their scores and posteriors, that a beam has kept."""
+    alternatives = merge_alternatives(
+        [
+            Alternative([word.word for word in words], score, posterior)
+            for words, score, posterior in spelled
+        ]
+    )
+    best = next(w for w, _, _ in spelled if [x.word for x in w] == alternatives[0].words)
+    shares = vote(best, [(words, posterior) for words, _, posterior in spelled])
+    return Transcript(
+        name,
+        [w._replace(confidence=share) for w, share in zip(best, shares, strict=True)],
+        alternatives[0].posterior,
+        entropy_of(alternatives),
+        alternatives[:nbest],
+        num_frames,
+        problem,
+    )
 
 
 class GraphFileSearch:
@@ -268,6 +355,8 @@ class GraphFileSearch:
       lang: words, and pronunciations for their times.
       settings: see `SearchSettings`.
     """
+
+    reads: ClassVar[Reads] = "ctc_log_probs"
 
     def __init__(self, lang: LangDir, settings: SearchSettings) -> None:
         self.lang, self.settings = lang, settings

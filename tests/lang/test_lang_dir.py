@@ -40,10 +40,16 @@ def test_a_missing_folder_names_the_stage(tmp_path: Path) -> None:
         LangDir(tmp_path / "absent")
 
 
+def test_nobody_is_told_to_delete_what_is_no_lang_directory(tmp_path: Path) -> None:
+    with pytest.raises(FsaFormatError, match=r"so .* is no lang directory; give one") as error:
+        _ = LangDir(tmp_path).tokens
+    assert "delete " not in str(error.value)
+
+
 @pytest.mark.parametrize("name", ["tokens", "words", "lexicon"])
 def test_a_missing_file_names_the_stage(folder: Path, name: str) -> None:
     (folder / f"{name}.txt").unlink()
-    with pytest.raises(FsaFormatError, match=rf"{name}.txt: no such file; .*--stage 5"):
+    with pytest.raises(FsaFormatError, match=rf"{name}.txt: no such file[;,] .*--stage 5"):
         getattr(LangDir(folder), name)
 
 

@@ -85,7 +85,15 @@ class LangDir:
     @cached_property
     def tokens(self) -> SymbolTable:
         """What the model puts out, `<blk>` 0; then the disambiguation symbols of graphs."""
-        return read_tokens(self._file("tokens.txt"))
+        path = self.path / "tokens.txt"
+        if (
+            not path.is_file()
+        ):  # maybe another folder of data, which nobody should be told to delete
+            raise FsaFormatError(
+                f"{path}: no such file, so {self.path} is no lang directory; give one, such as "
+                "data/lang_char, which prepare.sh --stage 5 --stop-stage 5 makes"
+            )
+        return read_tokens(path)
 
     @cached_property
     def words(self) -> SymbolTable:

@@ -285,6 +285,9 @@ def started(config: RnntDecodingConfig | None = None) -> RnntDecodingStreams:
     [
         ((0, 1, 1.0, 1, 1), "vocab_size: must be an integer, at least 1, got 0"),
         ((3, 1, math.nan, 1, 1), "beam: must be at least 0 nats, got nan; math.inf keeps"),
+        ((3, 1, None, 1, 1), "beam: must be a number, got None"),
+        ((3, 1, 10**400, 1, 1), "beam: must be a number, got 1000"),
+        ((2**31, 1, 1.0, 1, 1), "vocab_size: labels are 32-bit integers"),
         ((3, 1, 1.0, 0, 1), "max_states: must be an integer"),
         ((3, 1, 1.0, 1, 2.5), "max_contexts: must be an integer"),
         ((3, 40, 1.0, 1, 1), r"40 labels out of 3 .* smaller context_size"),
@@ -377,6 +380,7 @@ def test_what_is_asked_of_lattices_is_checked():
     for frames, options, message in (
         ([2], {}, "one number for each of 2 streams, got 1"),
         ([3, 2], {}, r"num_frames\[0\]: must lie in 0..2"),
+        ([1.5, 2], {}, r"num_frames\[0\]: must be an integer, got 1.5"),
         ([2, 2], {"log_probs": rows}, "give both, or neither"),
         ([2, 2], {"log_probs": rows[1:], "t2s2c_shape": shape}, r"log_probs: must be \(8, 3\)"),
         ([2, 2], {"log_probs": rows, "t2s2c_shape": shape.get_layer(1)}, "RaggedShape with the ax"),

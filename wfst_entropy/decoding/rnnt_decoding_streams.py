@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,8 @@ from wfst_entropy.decoding.transducer_lattice import LogProbRows, build_lattices
 from wfst_entropy.fsa import Fsa, RaggedShape
 from wfst_entropy.fsa.errors import FsaRuntimeError, FsaTypeError, FsaValueError
 
+_MOST_SYMBOLS = 2**31 - 1  # which labels arcs that consume no frame
+
 
 @dataclasses.dataclass(frozen=True)
 class RnntDecodingConfig:
@@ -31,6 +34,7 @@ class RnntDecodingConfig:
       max_contexts: likewise contexts; the transducer is evaluated once for each.
 
     Raises:
+      FsaTypeError: `beam` is no number.
       FsaValueError: one of them is out of range, or `vocab_size ** decoder_history_len` (how many
         contexts there may be) is no less than 2**63.
 
@@ -48,7 +52,16 @@ class RnntDecodingConfig:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise FsaValueError(f"{name}: must be an integer, at least 1, got {value!r}")
-        if not self.beam >= 0:
+        if self.vocab_size > _MOST_SYMBOLS:
+            raise FsaValueError(
+                f"vocab_size: labels are 32-bit integers, so {_MOST_SYMBOLS} at most, got "
+                f"{self.vocab_size}"
+            )
+        try:
+            beam = float(self.beam)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise FsaTypeError(f"beam: must be a number, got {self.beam!r:.80}") from error
+        if not beam >= 0:
             raise FsaValueError(
                 f"beam: must be at least 0 nats, got {self.beam}; math.inf keeps every path"
             )
@@ -64,7 +77,7 @@ class RnntDecodingConfig:
         return native.TransducerSearch(
             self.vocab_size,
             self.decoder_history_len,
-            self.beam,
+            float(self.beam),
             self.max_states,
             self.max_contexts,
         )
@@ -286,7 +299,7 @@ class RnntDecodingStreams:
           graphs' scores.
 
         Raises:
-          FsaValueError: `num_frames`, `log_probs` or its shape do not fit.
+          FsaTypeError, FsaValueError: `num_frames`, `log_probs` or its shape do not fit.
         """
         streams = [s._stream for s in self.src_streams] if self._terminated else self._going()
         if len(num_frames) != self.num_streams:
@@ -295,6 +308,10 @@ class RnntDecodingStreams:
                 f"{len(num_frames)}"
             )
         for i, (count, stream) in enumerate(zip(num_frames, streams, strict=True)):
+            try:
+                operator.index(count)
+            except TypeError as error:
+                raise FsaTypeError(f"num_frames[{i}]: must be an integer, got {count!r}") from error
             if not 0 <= count <= stream.num_frames:
                 raise FsaValueError(
                     f"num_frames[{i}]: must lie in 0..{stream.num_frames}, what the stream has, "

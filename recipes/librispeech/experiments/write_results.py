@@ -15,12 +15,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from wfst_entropy.asr.experiments.results_page import (
-    read_records,
-    render_section,
-    replace_section,
-)
+from wfst_entropy.asr.experiments.results_page import render_section, replace_section
 from wfst_entropy.asr.experiments.results_plots import plot_entropy_curves, plot_reliability
+from wfst_entropy.asr.experiments.row_records import read_records
 from wfst_entropy.fsa.atomic_file import replacing
 from wfst_entropy.fsa.errors import FsaError
 

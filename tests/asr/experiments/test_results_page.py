@@ -7,17 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from wfst_entropy.asr.experiments.results_page import (
+from wfst_entropy.asr.experiments.results_page import render_section, replace_section
+from wfst_entropy.asr.experiments.results_plots import plot_entropy_curves, plot_reliability
+from wfst_entropy.asr.experiments.results_tables import (
     accuracy_table,
     alignment_table,
     latency_table,
-    read_records,
-    render_section,
-    replace_section,
     run_table,
     streaming_table,
 )
-from wfst_entropy.asr.experiments.results_plots import plot_entropy_curves, plot_reliability
+from wfst_entropy.asr.experiments.row_records import read_records
 from wfst_entropy.asr.experiments.run_record import write_record
 from wfst_entropy.asr.options import OptionError
 

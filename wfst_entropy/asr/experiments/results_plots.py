@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from wfst_entropy.asr.experiments.results_page import RowRecords
+from wfst_entropy.asr.experiments.row_records import RowRecords
 from wfst_entropy.fsa.atomic_file import replacing
 
 _COLOURS = ("#1f5fa8", "#d9731a", "#3a8f4d", "#8a4fa0", "#777777")

@@ -134,7 +134,8 @@ def decode(
     fails is reported, the others are decoded, and the status is 1.
     """
     with reported("decode"):
-        from wfst_entropy.asr.transcribe.searches import SearchSettings, make_search
+        from wfst_entropy.asr.transcribe.search_settings import SearchSettings
+        from wfst_entropy.asr.transcribe.searches import make_search
 
         model = None
         if exp_dir is not None:

@@ -255,3 +255,41 @@ def test_what_a_started_process_refuses_is_told_in_one_line(train_arguments, tmp
     (message,) = [line for line in done.stderr.splitlines() if "error:" in line]
     assert message.startswith("train.py: error: ") and expected in message
     assert done.returncode == 1 and "Traceback" not in done.stderr
+
+
+KILLED = """
+import os
+import signal
+import sys
+import time
+
+from wfst_entropy.asr.training.distributed import launch
+
+
+def run(process):
+    if process.rank == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(60)
+
+
+if __name__ == "__main__":
+    launch(run, 2, int(sys.argv[1]))
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_process_is_told_and_ends_the_others(tmp_path):
+    script = tmp_path / "killed.py"
+    script.write_text(KILLED)
+    with socket.socket() as free:
+        free.bind(("", 0))
+        port = free.getsockname()[1]
+    done = subprocess.run(
+        [sys.executable, script, str(port)],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    last = done.stderr.splitlines()[-1]
+    assert "FsaRuntimeError: process 2 of 2 ended with SIGKILL; if the system killed it" in last

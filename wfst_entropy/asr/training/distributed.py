@@ -53,8 +53,8 @@ def launch(run: Callable[..., None], world_size: int, master_port: int, *args: A
     Raises:
       OptionError: when torchrun started the process and ``world_size`` says otherwise.
       FsaRuntimeError: with the message of the first new process that raised an
-        :class:`~wfst_entropy.fsa.errors.FsaError` or an ``OSError``; other errors come with the
-        process's traceback.
+        :class:`~wfst_entropy.fsa.errors.FsaError` or an ``OSError``, or when one was killed; other
+        errors come with the process's traceback.
 
     >>> launch(lambda rank, word: print(rank.world_size, word), 1, 12354, "process")
     1 process
@@ -77,10 +77,17 @@ def launch(run: Callable[..., None], world_size: int, master_port: int, *args: A
         told = mp.get_context("spawn").SimpleQueue()
         try:
             mp.spawn(_spawned, args=(world_size, told, run, args), nprocs=world_size, join=True)
-        except (mp.ProcessRaisedException, mp.ProcessExitedException):
-            if told.empty():
+        except (mp.ProcessRaisedException, mp.ProcessExitedException) as error:
+            if not told.empty():
+                raise FsaRuntimeError(told.get()) from None
+            if isinstance(error, mp.ProcessRaisedException):
                 raise
-            raise FsaRuntimeError(told.get()) from None
+            ended = error.signal_name or f"exit code {error.exit_code}"
+            raise FsaRuntimeError(
+                f"process {error.error_index + 1} of {world_size} ended with {ended}; if the "
+                "system killed it, memory may not suffice: lower --max-duration. The same command "
+                "goes on from the newest checkpoint"
+            ) from None
 
 
 @contextlib.contextmanager

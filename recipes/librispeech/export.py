@@ -21,7 +21,7 @@ import sys
 from rich.console import Console
 from rich.progress import Progress
 
-from wfst_entropy.asr.data.asr_datamodule import DataOptions
+from wfst_entropy.asr.data.data_options import DataOptions
 from wfst_entropy.asr.decode.decode_options import DecodeOptions
 from wfst_entropy.asr.export.export_options import ExportOptions
 from wfst_entropy.asr.export.parity import Parity, parity_table

@@ -29,7 +29,8 @@ from typing import Any
 
 import torch
 
-from wfst_entropy.asr.data.asr_datamodule import AsrDataModule, DataOptions
+from wfst_entropy.asr.data.asr_datamodule import AsrDataModule
+from wfst_entropy.asr.data.data_options import DataOptions
 from wfst_entropy.asr.data.pseudo_labels import PseudoLabels
 from wfst_entropy.asr.data.tokenizer import load_tokenizer
 from wfst_entropy.asr.data.utterances import TokenEncoder, read_batch

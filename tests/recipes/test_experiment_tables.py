@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from wfst_entropy.asr.data.asr_datamodule import DataOptions
+from wfst_entropy.asr.data.data_options import DataOptions
 from wfst_entropy.asr.decode.decode_options import DecodeOptions
 from wfst_entropy.asr.decode.pseudo_label_run import LabelOptions
 from wfst_entropy.asr.experiments.table import read_table

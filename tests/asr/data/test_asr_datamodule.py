@@ -12,7 +12,8 @@ import torch
 from lhotse.dataset import K2SpeechRecognitionDataset
 
 from wfst_entropy.asr.data import asr_datamodule
-from wfst_entropy.asr.data.asr_datamodule import AsrDataModule, DataOptions
+from wfst_entropy.asr.data.asr_datamodule import AsrDataModule
+from wfst_entropy.asr.data.data_options import DataOptions
 from wfst_entropy.asr.data.errors import DataError
 from wfst_entropy.asr.data.manifest_files import read_cuts, write_jsonl
 from wfst_entropy.asr.options import OptionError

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from wfst_entropy.asr.data.asr_datamodule import DataOptions
+from wfst_entropy.asr.data.data_options import DataOptions
 from wfst_entropy.asr.data.tokenizer import CharTokenizer
 from wfst_entropy.asr.decode.decode_options import DecodeOptions
 from wfst_entropy.asr.decode.decode_results import write_test_set

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from wfst_entropy.asr.data.asr_datamodule import DataOptions
+from wfst_entropy.asr.data.data_options import DataOptions
 from wfst_entropy.asr.decode.decode_options import DecodeOptions
 from wfst_entropy.asr.decode.pseudo_label_run import (
     LabelFile,

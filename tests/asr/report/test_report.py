@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from wfst_entropy.asr.data.asr_datamodule import DataOptions
+from wfst_entropy.asr.data.data_options import DataOptions
 from wfst_entropy.asr.decode.decode_options import DecodeOptions
 from wfst_entropy.asr.models import ModelOptions
 from wfst_entropy.asr.options import OptionError, save_config

@@ -15,7 +15,7 @@ import torch
 import typer
 from typer.testing import CliRunner
 
-from wfst_entropy.asr.data.asr_datamodule import DataOptions
+from wfst_entropy.asr.data.data_options import DataOptions
 from wfst_entropy.asr.data.errors import DataError
 from wfst_entropy.asr.decode.streaming_word import StreamingWord
 from wfst_entropy.asr.models import ModelOptions, build_model

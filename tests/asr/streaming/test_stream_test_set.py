@@ -14,7 +14,7 @@ import soundfile
 import torch
 from lhotse import CutSet, MonoCut, Recording, SupervisionSegment
 
-from wfst_entropy.asr.data.asr_datamodule import DataOptions
+from wfst_entropy.asr.data.data_options import DataOptions
 from wfst_entropy.asr.data.tokenizer import CharTokenizer
 from wfst_entropy.asr.decode.decoded_utterance import DecodedUtterance
 from wfst_entropy.asr.models import ModelOptions, build_model

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from wfst_entropy.asr.data.asr_datamodule import DataOptions
+from wfst_entropy.asr.data.data_options import DataOptions
 from wfst_entropy.asr.models import ModelOptions, build_model
 from wfst_entropy.asr.training.checkpoint import (
     CheckpointError,

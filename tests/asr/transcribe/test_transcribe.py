@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
-from wfst_entropy.asr.data.asr_datamodule import DataOptions
+from wfst_entropy.asr.data.data_options import DataOptions
 from wfst_entropy.asr.data.fbank import make_extractor
 from wfst_entropy.asr.data.tokenizer import CharTokenizer
 from wfst_entropy.asr.models import ModelOptions, build_model

@@ -19,7 +19,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from wfst_entropy.asr.data.asr_datamodule import DataOptions
+from wfst_entropy.asr.data.data_options import DataOptions
 from wfst_entropy.asr.decode.decode_options import DecodeOptions
 from wfst_entropy.asr.decode.tuning import read_scales, scales_file
 from wfst_entropy.asr.models import ModelOptions

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from wfst_entropy.asr.data.asr_datamodule import DataOptions
+from wfst_entropy.asr.data.data_options import DataOptions
 from wfst_entropy.asr.data.errors import brief
 from wfst_entropy.asr.data.utterances import Utterances, read_batch
 from wfst_entropy.asr.decode.decode_options import DecodeOptions

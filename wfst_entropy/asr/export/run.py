@@ -7,7 +7,8 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from wfst_entropy.asr.data.asr_datamodule import AsrDataModule, DataOptions
+from wfst_entropy.asr.data.asr_datamodule import AsrDataModule
+from wfst_entropy.asr.data.data_options import DataOptions
 from wfst_entropy.asr.data.tokenizer import load_tokenizer
 from wfst_entropy.asr.decode.decode_options import DecodeOptions
 from wfst_entropy.asr.environment import environment

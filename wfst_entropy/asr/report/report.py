@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wfst_entropy.asr.data.asr_datamodule import DataOptions
+from wfst_entropy.asr.data.data_options import DataOptions
 from wfst_entropy.asr.data.utterances import Utterances, read_batch
 from wfst_entropy.asr.decode.decode_options import DecodeOptions
 from wfst_entropy.asr.decode.decoded_utterance import reference_times

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from wfst_entropy.asr.data.asr_datamodule import DataOptions
+from wfst_entropy.asr.data.data_options import DataOptions
 from wfst_entropy.asr.data.fbank import EXTRACTOR_OF_TYPE, ExtractorName
 from wfst_entropy.asr.data.manifest_files import iter_cuts
 from wfst_entropy.asr.data.manifests import PREFIX

@@ -74,7 +74,7 @@ def changed_data_options(config: RunConfig) -> list[str]:
     Raises:
       OptionError: when the run has checkpoints of another model, or numbers tokens otherwise.
 
-    >>> from wfst_entropy.asr.data.asr_datamodule import DataOptions
+    >>> from wfst_entropy.asr.data.data_options import DataOptions
     >>> from wfst_entropy.asr.models import ModelOptions
     >>> changed_data_options(RunConfig(ModelOptions(vocab_size=9), DataOptions(), TrainOptions()))
     []
@@ -104,7 +104,7 @@ def changed_training_options(config: RunConfig) -> list[str]:
     Returns:
       Such as ``ctc_loss_scale 0.2 -> 0.9``; empty where there is nothing to go on from.
 
-    >>> from wfst_entropy.asr.data.asr_datamodule import DataOptions
+    >>> from wfst_entropy.asr.data.data_options import DataOptions
     >>> from wfst_entropy.asr.models import ModelOptions
     >>> config = RunConfig(ModelOptions(vocab_size=9), DataOptions(), TrainOptions())
     >>> changed_training_options(config)

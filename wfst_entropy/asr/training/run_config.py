@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from wfst_entropy.asr.data.asr_datamodule import DataOptions
+from wfst_entropy.asr.data.data_options import DataOptions
 from wfst_entropy.asr.environment import environment_json
 from wfst_entropy.asr.models import ModelOptions
 from wfst_entropy.asr.options import OptionError, load_config, save_config

@@ -43,7 +43,9 @@ def read_yaml(path: str | os.PathLike[str]) -> Any:
         text = Path(path).read_text(encoding="utf-8")
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         content = yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except OSError as error:
+        raise YamlError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise YamlError(f"{path}: cannot be read as YAML ({error})") from error
     _refuse_duplicates(path, root)
     return content

@@ -11,6 +11,7 @@ import torch
 
 from wfst_entropy.asr.data.data_options import DataOptions
 from wfst_entropy.asr.models import ModelOptions, build_model
+from wfst_entropy.asr.options import OptionError
 from wfst_entropy.asr.training.checkpoint import (
     CheckpointError,
     checkpoint_files,
@@ -191,6 +192,11 @@ def test_impossible_averages_are_explained(run_of_four_epochs):
         load_model(run_of_four_epochs, 9, 1)
     with pytest.raises(CheckpointError, match=r"checkpoint-40\.pt: averaging 4 needs.* 4 before"):
         load_model(run_of_four_epochs, 0, avg=4, iteration=40)
+
+
+def test_a_folder_without_a_run_is_called_that(tmp_path):
+    with pytest.raises(OptionError, match=r"config\.yaml: no such file, so .* no folder of a run"):
+        RunConfig.load(tmp_path)
 
 
 def test_a_folder_is_no_checkpoint(run_of_four_epochs):

@@ -36,6 +36,11 @@ class RunConfig:
           OptionError: when the file is missing or does not fit the options of this version.
         """
         path = Path(exp_dir) / "config.yaml"
+        if not path.is_file():
+            raise OptionError(
+                f"{path}: no such file, so {exp_dir} is no folder of a run; give that of one that "
+                "train.py has begun"
+            )
         sections = (ModelOptions, DataOptions, TrainOptions, DistillOptions)
         return cls(*load_config(path, *sections, may_lack=(DistillOptions,)))
 

@@ -6,6 +6,8 @@ import onnx
 import pytest
 import torch
 
+from wfst_entropy.asr.data.asr_datamodule import DataOptions
+from wfst_entropy.asr.decode.decode_options import DecodeOptions
 from wfst_entropy.asr.export import (
     ExportError,
     OnnxFiles,
@@ -17,7 +19,13 @@ from wfst_entropy.asr.export import (
     load_torchscript,
     quantize,
 )
+from wfst_entropy.asr.export.export_options import ExportOptions
+from wfst_entropy.asr.export.run import export_model, load_for_export
 from wfst_entropy.asr.models import ModelOptions, build_model
+from wfst_entropy.asr.options import OptionError
+from wfst_entropy.asr.training.checkpoint import save_checkpoint
+from wfst_entropy.asr.training.run_config import RunConfig
+from wfst_entropy.asr.training.train_options import TrainOptions
 from wfst_entropy.decoding import ctc_greedy_search, greedy_search, modified_beam_search
 from wfst_entropy.fsa.errors import FsaTypeError, FsaValueError
 
@@ -219,3 +227,29 @@ def test_a_damaged_torchscript_file_is_named(tmp_path):
     (tmp_path / "jit_script.pt").write_bytes(b"nothing")
     with pytest.raises(ExportError, match=r"jit_script\.pt: cannot be read as TorchScript"):
         load_torchscript(tmp_path / "jit_script.pt")
+
+
+def test_streams_without_end_are_refused_before_a_file_is_written(tmp_path):
+    sizes = {"encoder_dim": 16, "num_heads": 2, "num_layers": 1, "vocab_size": 5}
+    options = ModelOptions(encoder="conformer", causal=True, chunk_size="4,-1", **sizes)
+    RunConfig(options, DataOptions(), TrainOptions(exp_dir=tmp_path)).save()
+    state = build_model(options).state_dict()
+    save_checkpoint(tmp_path / "epoch-1.pt", {"model": state, "model_avg": state})
+
+    folder = tmp_path / "exported"
+
+    def export(*formats, **chunks):
+        given = DecodeOptions(exp_dir=tmp_path, epoch=1, **chunks).resolved()
+        return export_model(
+            *load_for_export(given),
+            given,
+            ExportOptions(formats=formats, export_dir=folder),
+        )
+
+    with pytest.raises(OptionError, match="left_context_frames: a stream keeps a limited number"):
+        export("pretrained", "onnx", left_context_frames=-1)
+    with pytest.raises(OptionError, match="chunk_size: -1 is the whole utterance"):
+        export("pretrained", "jit", chunk_size=-1)
+    assert not folder.exists()
+    (path,) = export("pretrained", left_context_frames=-1).paths
+    assert path.is_file()

@@ -83,7 +83,13 @@ def export_model(
 
     Raises:
       FsaError: when a file cannot be written, or the model not be expressed.
+      OptionError: when a causal model has a chunk or a left context without end; no file is
+        written then, but for ``pretrained`` alone.
     """
+    if model.encoder.causal and set(export.formats) - {"pretrained"}:
+        # chunks and left contexts that no stream has are refused before anything is written
+        model.initial_states(1, "cpu")
+        logger.info("streaming files read %d feature frames at a time", model.chunk_frames)
     folder = export.export_dir or options.exp_dir
     folder.mkdir(parents=True, exist_ok=True)
     number = f"iter-{options.iter}" if options.iter > 0 else f"epoch-{options.epoch}"

@@ -82,6 +82,25 @@ def check_number(name: str, value: object, least: float = -math.inf) -> None:
 
 
 @eager
+def check_floating(name: str, scores: object, axes: str = "") -> None:
+    """Refuses what is no floating-point tensor.
+
+    Args:
+        name: of the argument.
+        scores: the argument.
+        axes: how its axes are written, such as ``"(N, T, C)"``, for the message.
+
+    Raises:
+        FsaTypeError: naming the argument and what came.
+
+    >>> check_floating("log_probs", torch.zeros(1, 2, 3), "(N, T, C)")
+    """
+    if not isinstance(scores, Tensor) or not scores.is_floating_point():
+        came = scores.dtype if isinstance(scores, Tensor) else type(scores).__name__
+        wanted = f"a floating-point tensor {axes}".rstrip()
+        raise FsaTypeError(f"{name}: must be {wanted}, got {came}")
+
+
 def as_lengths(
     name: str, lengths: Any, num_utterances: int, longest: int | None = None, axis: str = ""
 ) -> Tensor:

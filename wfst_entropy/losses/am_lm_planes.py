@@ -9,8 +9,8 @@ from torch import Tensor
 
 import wfst_entropy._native as _native
 from wfst_entropy.algorithms.kernel_gradient import differentiable_once
-from wfst_entropy.fsa.errors import FsaTypeError, FsaValueError
-from wfst_entropy.losses.alignment import as_lengths
+from wfst_entropy.fsa.errors import FsaValueError
+from wfst_entropy.losses.alignment import as_lengths, check_floating
 from wfst_entropy.losses.targets import Targets, check_blank, checked_targets
 
 # Below this, the products of exponentials that float32 has rounded to zero begin to matter.
@@ -51,9 +51,7 @@ def checked_am_lm(
         FsaValueError: for wrong shapes, lengths or labels.
     """
     for name, x, shape in (("am", am, "(N, T, C)"), ("lm", lm, "(N, U + 1, C)")):
-        if not isinstance(x, Tensor) or not x.is_floating_point():
-            came = x.dtype if isinstance(x, Tensor) else type(x).__name__
-            raise FsaTypeError(f"{name}: must be a floating-point tensor {shape}, got {came}")
+        check_floating(name, x, shape)
         if x.dim() != 3:
             raise FsaValueError(f"{name}: must be {shape}, got shape {tuple(x.shape)}")
     n, num_frames, num_symbols = am.shape

@@ -9,8 +9,15 @@ from torch import Tensor
 
 from wfst_entropy._native.eager import eager
 from wfst_entropy.fsa import DenseFsaVec, Fsa, RaggedShape, RaggedTensor
-from wfst_entropy.fsa.errors import FsaTypeError, FsaValueError
-from wfst_entropy.losses.alignment import KINDS, REDUCTIONS, Alignment, as_lengths, check_choice
+from wfst_entropy.fsa.errors import FsaValueError
+from wfst_entropy.losses.alignment import (
+    KINDS,
+    REDUCTIONS,
+    Alignment,
+    as_lengths,
+    check_choice,
+    check_floating,
+)
 from wfst_entropy.losses.mmi import lf_mmi_alignment, lf_mmi_loss
 from wfst_entropy.losses.targets import checked_targets
 from wfst_entropy.topologies import asg_graph, asg_topo
@@ -179,9 +186,7 @@ def _graphs(
     transitions: Tensor,
 ) -> tuple[Fsa, Fsa, DenseFsaVec, Tensor]:
     """The numerators, the denominator, the frames, and the target lengths, all checked."""
-    if not isinstance(scores, Tensor) or not scores.is_floating_point():
-        came = scores.dtype if isinstance(scores, Tensor) else type(scores).__name__
-        raise FsaTypeError(f"scores: must be a floating-point tensor (N, T, C), got {came}")
+    check_floating("scores", scores, "(N, T, C)")
     if scores.dim() != 3:
         raise FsaValueError(f"scores: must be (N, T, C), got shape {tuple(scores.shape)}")
     n, num_frames, num_symbols = scores.shape

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from wfst_entropy._native.eager import eager
-from wfst_entropy.fsa.errors import FsaTypeError, FsaValueError
-from wfst_entropy.losses.alignment import as_lengths
+from wfst_entropy.fsa.errors import FsaValueError
+from wfst_entropy.losses.alignment import as_lengths, check_floating
 from wfst_entropy.losses.targets import Targets, check_blank, checked_targets
 
 
@@ -37,9 +37,7 @@ def checked_ctc_batch(
         FsaTypeError: for tensors of the wrong dtype.
         FsaValueError: for wrong shapes, lengths or labels; ``name`` stands for the scores.
     """
-    if not isinstance(log_probs, Tensor) or not log_probs.is_floating_point():
-        came = log_probs.dtype if isinstance(log_probs, Tensor) else type(log_probs).__name__
-        raise FsaTypeError(f"{name}: must be a floating-point tensor (N, T, C), got {came}")
+    check_floating(name, log_probs, "(N, T, C)")
     if log_probs.dim() != 3:
         raise FsaValueError(
             f"{name}: must be batch-first (N, T, C), got shape {tuple(log_probs.shape)}"

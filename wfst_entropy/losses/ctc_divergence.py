@@ -11,8 +11,8 @@ import wfst_entropy._native as _native
 from wfst_entropy._native import ctc_kl as native
 from wfst_entropy._native.eager import eager
 from wfst_entropy.algorithms.kernel_gradient import bad_score, differentiable_once
-from wfst_entropy.fsa.errors import FsaTypeError, FsaValueError
-from wfst_entropy.losses.alignment import AlignmentKL, zero_of
+from wfst_entropy.fsa.errors import FsaValueError
+from wfst_entropy.losses.alignment import AlignmentKL, check_floating, zero_of
 from wfst_entropy.losses.ctc_batch import CtcBatch, checked_ctc_batch
 from wfst_entropy.losses.ctc_recursion import ctc_recursion, log_softmax
 from wfst_entropy.losses.divergence import Direction, alignment_kl, precise, result_dtype
@@ -99,9 +99,7 @@ def ctc_alignment_kl(
 
 
 def _check_teacher(student: Tensor, teacher: Tensor) -> None:
-    if not isinstance(teacher, Tensor) or not teacher.is_floating_point():
-        came = teacher.dtype if isinstance(teacher, Tensor) else type(teacher).__name__
-        raise FsaTypeError(f"{_TEACHER}: must be a floating-point tensor (N, T, C), got {came}")
+    check_floating(_TEACHER, teacher, "(N, T, C)")
     if teacher.shape != student.shape or teacher.device != student.device:
         raise FsaValueError(
             f"{_TEACHER}: must have the shape and device of {_STUDENT}, {tuple(student.shape)} on "

@@ -6,7 +6,13 @@ import torch
 from torch import Tensor
 
 from wfst_entropy.fsa.errors import FsaTypeError, FsaValueError
-from wfst_entropy.losses.alignment import REDUCTIONS, as_lengths, check_choice, reduced
+from wfst_entropy.losses.alignment import (
+    REDUCTIONS,
+    as_lengths,
+    check_choice,
+    check_floating,
+    reduced,
+)
 from wfst_entropy.losses.ctc import ctc_batch_alignment
 from wfst_entropy.losses.ctc_batch import checked_ctc_batch
 from wfst_entropy.losses.loss_module import LossModule
@@ -63,9 +69,7 @@ def full_sum_distillation(
     check_choice("reduction", reduction, REDUCTIONS)
     check_choice("distance", distance, DISTANCES)
     for name, nll in (("student_nll", student_nll), ("teacher_nll", teacher_nll)):
-        if not isinstance(nll, Tensor) or not nll.is_floating_point():
-            came = nll.dtype if isinstance(nll, Tensor) else type(nll).__name__
-            raise FsaTypeError(f"{name}: must be a floating-point tensor (N,), got {came}")
+        check_floating(name, nll, "(N,)")
         if nll.dim() != 1 or nll.shape != student_nll.shape:
             raise FsaValueError(
                 f"{name}: must have shape (N,), the same for both models, got {tuple(nll.shape)}"

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from wfst_entropy._native.eager import eager
-from wfst_entropy.fsa.errors import FsaTypeError, FsaValueError
-from wfst_entropy.losses.alignment import as_lengths, check_choice, check_number
+from wfst_entropy.fsa.errors import FsaValueError
+from wfst_entropy.losses.alignment import as_lengths, check_choice, check_floating, check_number
 from wfst_entropy.losses.rnnt_recursion import RNNT_TYPES
 from wfst_entropy.losses.targets import Targets, check_blank, checked_targets
 
@@ -72,9 +72,7 @@ def checked_rnnt_batch(
         FsaTypeError: for tensors of the wrong dtype.
         FsaValueError: for wrong shapes, lengths or labels; ``name`` stands for the logits.
     """
-    if not isinstance(logits, Tensor) or not logits.is_floating_point():
-        came = logits.dtype if isinstance(logits, Tensor) else type(logits).__name__
-        raise FsaTypeError(f"{name}: must be a floating-point tensor (N, T, U + 1, C), got {came}")
+    check_floating(name, logits, "(N, T, U + 1, C)")
     if logits.dim() != 4:
         raise FsaValueError(f"{name}: must be (N, T, U + 1, C), got shape {tuple(logits.shape)}")
     n, num_frames, width, num_symbols = logits.shape

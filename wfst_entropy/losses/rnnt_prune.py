@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from wfst_entropy.fsa.errors import FsaTypeError, FsaValueError
-from wfst_entropy.losses.alignment import as_lengths, check_choice
+from wfst_entropy.losses.alignment import as_lengths, check_choice, check_floating
 from wfst_entropy.losses.rnnt_arc_posteriors import RnntArcPosteriors
 from wfst_entropy.losses.rnnt_recursion import RNNT_TYPES
 
@@ -91,9 +91,7 @@ def window_ranges(kept: Tensor, frames: Tensor, labels: Tensor, size: int, step:
 
 def _checked_posteriors(blank: Tensor, label: Tensor) -> tuple[int, int, int]:
     for name, x in (("blank", blank), ("label", label)):
-        if not isinstance(x, Tensor) or not x.is_floating_point():
-            came = x.dtype if isinstance(x, Tensor) else type(x).__name__
-            raise FsaTypeError(f"posteriors.{name}: must be a floating-point tensor, got {came}")
+        check_floating(f"posteriors.{name}", x)
     if blank.dim() != 3 or blank.shape[2] < 1:
         raise FsaValueError(
             f"posteriors.blank: must have shape (N, T, U + 1), got {tuple(blank.shape)}"

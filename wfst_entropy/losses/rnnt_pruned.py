@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from wfst_entropy.fsa.errors import FsaTypeError, FsaValueError
+from wfst_entropy.fsa.errors import FsaValueError
 from wfst_entropy.losses.alignment import (
     KINDS,
     REDUCTIONS,
@@ -15,6 +15,7 @@ from wfst_entropy.losses.alignment import (
     AlignmentKL,
     as_lengths,
     check_choice,
+    check_floating,
     check_number,
     reduce_loss,
 )
@@ -310,9 +311,7 @@ def checked_pruned(
         FsaTypeError: for tensors of the wrong dtype.
         FsaValueError: for wrong shapes, lengths, labels or ranges; ``name`` stands for the logits.
     """
-    if not isinstance(logits, Tensor) or not logits.is_floating_point():
-        came = logits.dtype if isinstance(logits, Tensor) else type(logits).__name__
-        raise FsaTypeError(f"{name}: must be a floating-point tensor (N, T, S, C), got {came}")
+    check_floating(name, logits, "(N, T, S, C)")
     if logits.dim() != 4:
         raise FsaValueError(f"{name}: must be (N, T, S, C), got shape {tuple(logits.shape)}")
     n, num_frames, _, num_symbols = logits.shape

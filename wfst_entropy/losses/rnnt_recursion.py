@@ -10,8 +10,8 @@ from torch import Tensor
 
 from wfst_entropy._native.eager import eager
 from wfst_entropy.algorithms.dense_pairing import SCORE_LIMIT
-from wfst_entropy.fsa.errors import FsaTypeError, FsaValueError
-from wfst_entropy.losses.alignment import as_lengths, check_choice
+from wfst_entropy.fsa.errors import FsaValueError
+from wfst_entropy.losses.alignment import as_lengths, check_choice, check_floating
 from wfst_entropy.semirings import Semiring
 from wfst_entropy.semirings.base import Value, map_slots
 
@@ -84,9 +84,7 @@ def checked_grid(blank_scores: Scores, label_scores: Scores) -> tuple[int, int, 
     labels = label_scores if isinstance(label_scores, tuple) else (label_scores,)
     for name, tensors in (("blank_scores", blanks), ("label_scores", labels)):
         for x in tensors:
-            if not isinstance(x, Tensor) or not x.is_floating_point():
-                came = x.dtype if isinstance(x, Tensor) else type(x).__name__
-                raise FsaTypeError(f"{name}: must be a floating-point tensor, got {came}")
+            check_floating(name, x)
     shape = tuple(blanks[0].shape)
     if len(shape) != 3 or shape[2] < 1:
         raise FsaValueError(f"blank_scores: must have shape (N, T, U + 1), got {shape}")

@@ -18,8 +18,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from wfst_entropy.fsa.errors import FsaTypeError, FsaValueError
-from wfst_entropy.losses.alignment import REDUCTIONS, as_lengths, check_choice, reduced
+from wfst_entropy.fsa.errors import FsaValueError
+from wfst_entropy.losses.alignment import (
+    REDUCTIONS,
+    as_lengths,
+    check_choice,
+    check_floating,
+    reduced,
+)
 from wfst_entropy.losses.divergence import result_dtype
 from wfst_entropy.losses.loss_module import LossModule
 from wfst_entropy.losses.rnnt_batch import RnntBatch, checked_rnnt_batch
@@ -267,9 +273,7 @@ def checked_frames(name: str, scores: Tensor, input_lengths: Tensor | list[int])
     Raises:
         FsaTypeError, FsaValueError: for wrong dtypes, shapes or lengths.
     """
-    if not isinstance(scores, Tensor) or not scores.is_floating_point():
-        came = scores.dtype if isinstance(scores, Tensor) else type(scores).__name__
-        raise FsaTypeError(f"{name}: must be a floating-point tensor (N, T, C), got {came}")
+    check_floating(name, scores, "(N, T, C)")
     shape = tuple(scores.shape)
     if len(shape) != 3:
         raise FsaValueError(f"{name}: must be batch-first (N, T, C), got shape {shape}")
@@ -282,9 +286,7 @@ def check_other(name: str, other: Tensor, first: Tensor) -> None:
     Raises:
         FsaTypeError, FsaValueError: naming the second.
     """
-    if not isinstance(other, Tensor) or not other.is_floating_point():
-        came = other.dtype if isinstance(other, Tensor) else type(other).__name__
-        raise FsaTypeError(f"{name}: must be a floating-point tensor, got {came}")
+    check_floating(name, other)
     if other.shape != first.shape or other.device != first.device:
         raise FsaValueError(
             f"{name}: must have the other model's shape and device, {tuple(first.shape)} on "

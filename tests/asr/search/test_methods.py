@@ -179,7 +179,8 @@ def test_what_is_missing_is_named_with_its_stage(tmp_path, lang_dir):
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("search_beam", 0.0), ("num_paths", 0), ("hlg_scale", -1.0)]
+    ("field", "value"),
+    [("search_beam", 0.0), ("num_paths", 0), ("hlg_scale", -1.0), ("lodr_scale", 0.1)],
 )
 def test_options_out_of_range(field, value):
     with pytest.raises(OptionError, match=f"{field}: needs .* got {value}"):

@@ -303,6 +303,9 @@ def test_refusals(lang):
     stream = recognizer.create_stream()
     with pytest.raises(FsaError, match="one is there twice"):
         recognizer.decode_streams([stream, stream])
+    other = StreamingRecognizer(tiny_model("lstm", encoder_dim=8), method)
+    with pytest.raises(FsaError, match=r"streams\[1\]: is of another recogniser"):
+        recognizer.decode_streams([stream, other.create_stream()])
     StreamingRecognizer(recognizer.model, method, chunk_size=4)
     with pytest.raises(FsaError, match=r"model: has chunks.*\(4, .*load a model for each"):
         recognizer.decode_streams([stream])

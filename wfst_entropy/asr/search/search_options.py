@@ -97,6 +97,11 @@ class SearchOptions:
             if value is not None and not value >= 0:
                 raise OptionError(f"{name}: needs at least 0, got {value}")
 
+        if self.lodr_scale is not None and not self.lodr_scale <= 0:
+            raise OptionError(
+                f"lodr_scale: needs 0 or less, to subtract its n-gram, got {self.lodr_scale}"
+            )
+
     def scales(self) -> dict[str, float]:
         """The scales that are given, by name."""
         names = ("hlg_scale", "ngram_lm_scale", "ilme_scale", "lodr_scale", "length_bonus")

@@ -110,7 +110,7 @@ class StreamingRecognizer:
 
     def create_stream(self) -> Stream:
         """A stream that begins."""
-        return Stream(self._extractor, self._first_states, self.search.start())
+        return Stream(self._extractor, self._first_states, self.search.start(), self)
 
     def is_ready(self, stream: Stream) -> bool:
         """Whether a stream has something to decode: a whole chunk, or its end."""
@@ -125,12 +125,18 @@ class StreamingRecognizer:
           streams: different ones; those that are not ready stay as they are.
 
         Raises:
-          FsaValueError: a stream is there twice, or the model has got other chunks, of another
-            recogniser for example; load a model for each.
+          FsaValueError: a stream is there twice, or of another recogniser; or the model has got
+            other chunks, of another recogniser for example; load a model for each.
           FsaError: the search refuses the model's output; no stream has changed then.
         """
         if len({id(stream) for stream in streams}) != len(streams):
             raise FsaValueError("streams: needs different ones, one is there twice")
+        for number, stream in enumerate(streams):
+            if stream.owner is not self:
+                raise FsaValueError(
+                    f"streams[{number}]: is of another recogniser; make it with create_stream() of "
+                    "this one"
+                )
         if _chunks_of(self.model) != self._chunks:
             raise FsaValueError(
                 f"model: has chunks and left context of {_chunks_of(self.model)} frames now, but "

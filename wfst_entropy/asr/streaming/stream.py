@@ -28,11 +28,17 @@ class Stream:
       extractor: of filter banks, shared by streams.
       model_states: of a stream that begins, one row each.
       search_state: likewise.
+      owner: the recogniser, whose states these are.
     """
 
     def __init__(
-        self, extractor: FrameExtractor, model_states: list[Tensor], search_state: Any
+        self,
+        extractor: FrameExtractor,
+        model_states: list[Tensor],
+        search_state: Any,
+        owner: object = None,
     ) -> None:
+        self.owner = owner
         self._fbank = OnlineFbank(extractor)
         self._resampler: OnlineResampler | None = None
         self._features: deque[Tensor] = deque()

@@ -257,7 +257,7 @@ def test_what_a_started_process_refuses_is_told_in_one_line(train_arguments, tmp
     assert done.returncode == 1 and "Traceback" not in done.stderr
 
 
-KILLED = """
+SIGNALLED = """
 import os
 import signal
 import sys
@@ -268,7 +268,8 @@ from wfst_entropy.asr.training.distributed import launch
 
 def run(process):
     if process.rank == 1:
-        os.kill(os.getpid(), signal.SIGKILL)
+        own = {"SIGKILL": os.getpid(), "SIGINT": os.getppid()}
+        os.kill(own[sys.argv[2]], signal.Signals[sys.argv[2]])
     time.sleep(60)
 
 
@@ -278,18 +279,24 @@ if __name__ == "__main__":
 
 
 @pytest.mark.slow
-def test_a_killed_process_is_told_and_ends_the_others(tmp_path):
-    script = tmp_path / "killed.py"
-    script.write_text(KILLED)
+@pytest.mark.parametrize(
+    ("signal", "message"),
+    [
+        ("SIGKILL", "FsaRuntimeError: process 2 of 2 ended with SIGKILL; if the system killed it"),
+        ("SIGINT", "KeyboardInterrupt"),  # of the process that waits, and of no other
+    ],
+)
+def test_a_process_that_gets_a_signal_ends_the_others(tmp_path, signal, message):
+    script = tmp_path / "signalled.py"
+    script.write_text(SIGNALLED)
     with socket.socket() as free:
         free.bind(("", 0))
         port = free.getsockname()[1]
     done = subprocess.run(
-        [sys.executable, script, str(port)],
+        [sys.executable, script, str(port), signal],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=50,
     )
-    last = done.stderr.splitlines()[-1]
-    assert "FsaRuntimeError: process 2 of 2 ended with SIGKILL; if the system killed it" in last
+    assert done.returncode != 0 and message in done.stderr.splitlines()[-1]

@@ -60,34 +60,19 @@ def launch(run: Callable[..., None], world_size: int, master_port: int, *args: A
     1 process
     """
     if "TORCHELASTIC_RUN_ID" in os.environ:
-        started = int(os.environ["WORLD_SIZE"])
-        if world_size not in (1, started):
+        number = int(os.environ["WORLD_SIZE"])
+        if world_size not in (1, number):
             raise OptionError(
-                f"world_size: torchrun started {started} processes, --world-size says "
+                f"world_size: torchrun started {number} processes, --world-size says "
                 f"{world_size}; leave --world-size out under torchrun"
             )
         rank = int(os.environ["RANK"])
-        with process_group(rank, started, int(os.environ["LOCAL_RANK"])) as process:
+        with process_group(rank, number, int(os.environ["LOCAL_RANK"])) as process:
             run(process, *args)
     elif world_size == 1:
         run(ProcessRank(0, 1, _device(0)), *args)
     else:
-        os.environ["MASTER_ADDR"] = "localhost"
-        os.environ["MASTER_PORT"] = str(master_port)
-        told = mp.get_context("spawn").SimpleQueue()
-        try:
-            mp.spawn(_spawned, args=(world_size, told, run, args), nprocs=world_size, join=True)
-        except (mp.ProcessRaisedException, mp.ProcessExitedException) as error:
-            if not told.empty():
-                raise FsaRuntimeError(told.get()) from None
-            if isinstance(error, mp.ProcessRaisedException):
-                raise
-            ended = error.signal_name or f"exit code {error.exit_code}"
-            raise FsaRuntimeError(
-                f"process {error.error_index + 1} of {world_size} ended with {ended}; if the "
-                "system killed it, memory may not suffice: lower --max-duration. The same command "
-                "goes on from the newest checkpoint"
-            ) from None
+        _start(run, world_size, master_port, args)
 
 
 @contextlib.contextmanager
@@ -195,6 +180,35 @@ def _sum_bucket(parameters: list[Tensor]) -> None:
     dist.all_reduce(flat)
     for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients])):
         gradient.copy_(part.view_as(gradient))
+
+
+def _start(
+    run: Callable[..., None], world_size: int, master_port: int, args: tuple[Any, ...]
+) -> None:
+    """Start processes on this machine and wait for them."""
+    os.environ["MASTER_ADDR"] = "localhost"
+    os.environ["MASTER_PORT"] = str(master_port)
+    told = mp.get_context("spawn").SimpleQueue()
+    own = (world_size, told, run, args)
+    started = mp.spawn(_spawned, args=own, nprocs=world_size, join=False)
+    try:
+        while not started.join():
+            pass
+    except KeyboardInterrupt:  # which only this process may have received
+        for process in started.processes:
+            process.terminate()
+        raise
+    except (mp.ProcessRaisedException, mp.ProcessExitedException) as error:
+        if not told.empty():
+            raise FsaRuntimeError(told.get()) from None
+        if isinstance(error, mp.ProcessRaisedException):
+            raise
+        ended = error.signal_name or f"exit code {error.exit_code}"
+        raise FsaRuntimeError(
+            f"process {error.error_index + 1} of {world_size} ended with {ended}; if the "
+            "system killed it, memory may not suffice: lower --max-duration. The same command "
+            "goes on from the newest checkpoint"
+        ) from None
 
 
 def _spawned(

@@ -140,10 +140,12 @@ def prepare(process: ProcessRank, config: RunConfig, log: RunLog) -> Training:
             f"the rest of epoch {state.progress.epoch} has other batches than the interrupted run "
             f"would have had: {', '.join(other_batches)}"
         )
+    finished = state.progress.epoch > options.num_epochs
     if other_training:
-        log.warning(f"other options than before: {', '.join(other_training)}")
+        hint = "; the run is finished without them, for another one give --exp-dir"
+        log.warning(f"other options than before: {', '.join(other_training)}{hint * finished}")
     if process.is_first:
-        if state.progress.epoch <= options.num_epochs:  # or else it is what made the run
+        if not finished:  # or else it is what made the run
             save_description(config)
         log.write_history(state.progress.history)
     log.info(

@@ -204,6 +204,8 @@ def test_another_model_in_the_same_folder_is_refused(
     monkeypatch.setattr(sys, "argv", ["train.py", *options, "--entropy-loss-scale", "0.7"])
     runpy.run_path(str(TRAIN), run_name="__main__")
     assert (tmp_path / "exp/config.yaml").read_text() == before
+    log = "".join(path.read_text() for path in (tmp_path / "exp/log").iterdir())
+    assert "entropy_loss_scale 0.1 -> 0.7; the run is finished without them" in log
 
 
 def test_other_batches_and_losses_in_the_middle_of_an_epoch_are_pointed_out(

@@ -317,3 +317,5 @@ def test_runs_that_cannot_be_streamed(exp_dir, tmp_path):
     ):
         with pytest.raises(FsaError, match=message):
             load(exp_dir, **options)
+    with pytest.raises(OptionError, match=r"tune: .* decode\.py --tune true has found"):
+        load_streaming_run(StreamDecodeOptions(exp_dir=exp_dir), SearchOptions(tune=True))

@@ -14,6 +14,7 @@ from wfst_entropy.asr.data.manifest_files import iter_cuts
 from wfst_entropy.asr.data.manifests import PREFIX
 from wfst_entropy.asr.data.tokenizer import Tokenizer, load_tokenizer
 from wfst_entropy.asr.decode.decode_setup import tuned_scales
+from wfst_entropy.asr.options import OptionError
 from wfst_entropy.asr.search.method import SearchMethod, SearchSetup
 from wfst_entropy.asr.search.methods import METHODS, make_method
 from wfst_entropy.asr.search.search_options import SearchOptions
@@ -70,8 +71,14 @@ def load_streaming_run(
 
     Raises:
       CheckpointError, OptionError: there is no such run or checkpoint, or no such graph; the model
-        looks ahead, or the method does not fit it; or the lang directory has other tokens.
+        looks ahead, or the method does not fit it; scales are to be tuned; or the lang directory
+        has other tokens.
     """
+    if search.tune:
+        raise OptionError(
+            "tune: streams are decoded with the scales that decode.py --tune true has found; tune "
+            "there, with the same method and chunks"
+        )
     options = options.resolved()
     model, config = load_model(
         options.exp_dir, options.epoch, options.avg, options.use_averaged_model, options.iter

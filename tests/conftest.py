@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import signal
 
 import typer.testing
 from hypothesis import settings
@@ -13,6 +14,9 @@ import wfst_entropy
 # Examples are the same in every run, and a slow machine is not a failure.
 settings.register_profile("suite", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("suite")
+
+# What a shell starts in the background ignores Ctrl-C, and so would the processes that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # pytest collects the doctests of `algorithms/connect.py` by importing that module once more, which
 # then stands in its package where the function of the same name was: names are looked up before.

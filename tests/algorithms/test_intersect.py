@@ -228,10 +228,8 @@ def test_messages():
 
 
 _ENDLESS = """
-import signal, torch
+import torch
 from wfst_entropy import Fsa, compose
-
-signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the tests run in background
 
 def ring(size):
     state = torch.arange(size)

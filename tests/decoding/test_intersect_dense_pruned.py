@@ -267,7 +267,6 @@ def test_traces_of_long_recordings_are_forgotten():
 INTERRUPTED = """
 import os, signal, threading, torch
 from wfst_entropy import DecodingGraph, DenseFsaVec, Fsa, intersect_dense_pruned
-signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the tests run in background
 torch.set_num_threads(2)
 size = 3000
 arcs = [[s, t % size, 1 + t % 9] for s in range(size) for t in range(s, s + 20)]

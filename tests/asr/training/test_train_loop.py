@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 
 import pytest
 import torch
@@ -265,6 +266,15 @@ def test_a_truncated_newest_checkpoint_is_named_and_passed_over(tmp_path):
     notes = start_or_resume(make_state(), TrainOptions(exp_dir=tmp_path), ALONE)
     assert "checkpoint-13.pt: is truncated or damaged" in notes[0]
     assert "epoch-1.pt" in notes[1]
+
+
+def test_a_copied_folder_whose_last_epoch_has_an_older_file_is_pointed_out(tmp_path):
+    trained_once(tmp_path, "checkpoint-13.pt")
+    trained_once(tmp_path, "epoch-3.pt")
+    os.utime(tmp_path / "epoch-3.pt", (1, 1))
+    first, second = start_or_resume(make_state(), TrainOptions(exp_dir=tmp_path), ALONE)
+    assert "epoch-3.pt is older than checkpoint-13.pt" in first and "--start-epoch 4" in first
+    assert "checkpoint-13.pt: epoch 2" in second
 
 
 def test_a_checkpoint_of_another_encoder_is_refused(tmp_path):

@@ -11,6 +11,7 @@ from wfst_entropy.asr.options import OptionError, differences
 from wfst_entropy.asr.training.checkpoint import (
     CheckpointError,
     checkpoint_files,
+    last_epoch,
     load_checkpoint,
     load_latest,
     remove_unfinished,
@@ -36,7 +37,8 @@ def start_or_resume(state: TrainState, options: TrainOptions, process: ProcessRa
       process: Only the first process moves files.
 
     Returns:
-      What was done, for the log; damaged checkpoints that were passed over are named.
+      What was done, for the log; damaged checkpoints that were passed over are named, and a later
+      epoch whose file is older.
 
     Raises:
       CheckpointError: when the checkpoint is missing, damaged or of another architecture.
@@ -58,6 +60,12 @@ def start_or_resume(state: TrainState, options: TrainOptions, process: ProcessRa
     path, content, damaged = latest
     state.load_state_dict(content, path)
     notes = [f"{message}; going on from the one before" for message in damaged]
+    last = last_epoch(exp_dir) or 0
+    if last >= state.progress.epoch and not damaged:
+        notes.append(
+            f"epoch-{last}.pt is older than {path.name} by the times of the files, which copying a "
+            f"folder may change; --start-epoch {last + 1} goes on from it"
+        )
     return [*notes, _where(state, path)]
 
 

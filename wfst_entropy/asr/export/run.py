@@ -23,6 +23,7 @@ from wfst_entropy.asr.export.parity import (
     check_parity,
     write_report,
 )
+from wfst_entropy.asr.export.program_model import ProgramModel
 from wfst_entropy.asr.export.scripted_model import ScriptedModel
 from wfst_entropy.asr.export.torch_program import export_programs
 from wfst_entropy.asr.export.torchscript import export_torchscript
@@ -50,6 +51,7 @@ class Exported:
       torchscript: The TorchScript file, or None.
       onnx: The ONNX files.
       int8: Those with weights of 8 bits.
+      programs: Those of ``torch.export``.
 
     >>> Exported([]).onnx
     []
@@ -59,6 +61,7 @@ class Exported:
     torchscript: Path | None = None
     onnx: list[OnnxFiles] = dataclasses.field(default_factory=list)
     int8: list[OnnxFiles] = dataclasses.field(default_factory=list)
+    programs: list[Path] = dataclasses.field(default_factory=list)
 
 
 def load_for_export(options: DecodeOptions) -> tuple[AsrModel, RunConfig]:
@@ -107,8 +110,8 @@ def export_model(
         done.int8 = [quantize(files) for files in done.onnx] if export.int8 else []
         done.paths += [path for files in (*done.onnx, *done.int8) for path in files.paths]
     if "torch-export" in export.formats:
-        paths, left_out = export_programs(model, folder)
-        done.paths += paths
+        done.programs, left_out = export_programs(model, folder)
+        done.paths += done.programs
         for reason in left_out:
             logger.warning("%s", reason)
     return done
@@ -183,16 +186,17 @@ def _candidates(
         return Candidate(name, head, other, *searches, files, exact)
 
     candidates = []
-    heads = {"ctc": model.ctc_output, "transducer": model.transducer}
+    parts = {"ctc": model.ctc_output, "transducer": model.transducer}
+    heads = [head for head, part in parts.items() if part is not None]
     if exported.torchscript is not None:
         for streaming in (False, True) if model.encoder.causal else (False,):
             scripted = ScriptedModel(exported.torchscript, streaming)
             name = f"TorchScript{', chunk by chunk' if streaming else ''}"
-            candidates += [
-                candidate(name, head, scripted, [exported.torchscript])
-                for head, part in heads.items()
-                if part is not None
-            ]
+            candidates += [candidate(name, h, scripted, [exported.torchscript]) for h in heads]
+    for path in exported.programs:
+        program = ProgramModel(path, model, streaming="-chunk-" in path.name)
+        name = f"torch.export{', chunk by chunk' if program.streaming else ''}"
+        candidates += [candidate(name, h, program, [path]) for h in heads]
     for kind, written in (("ONNX", exported.onnx), ("ONNX int8", exported.int8)):
         for files in written:
             name = f"{kind}{', chunk by chunk' if files.streaming else ''}"

@@ -65,6 +65,5 @@ class ProgramModel:
         """The next frames of streams; a chunk at the end is filled up, programs know one size."""
         missing = self.chunk_frames - features.size(1)
         features = torch.nn.functional.pad(features, (0, 0, 0, missing))
-        # a program takes no view for a tensor of its own
-        found = self._program(features.contiguous(), lengths, states)
+        found = self._program(features, lengths, states)
         return cast(tuple[Tensor, Tensor, list[Tensor]], found)
